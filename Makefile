@@ -1,0 +1,57 @@
+# make run      train a forecasting model on sample data and show it beside its baselines
+# make test     run the tests on TensorFlow, and those of the layers and models on JAX too
+# make test-all the same, with the slow tests
+# make lint     style, types and the order of imports between the floors
+# make bench    measure what the MoE layer costs
+# make clean    remove caches and build outputs (not .venv, runs or the tracking store)
+#
+# PYTHON=python3.12 make test uses that interpreter for a new .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+BOTH_BACKENDS := tests/layers tests/models moe_apps/layers moe_apps/models
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: run test test-all lint bench clean
+.DELETE_ON_ERROR:
+
+run: .venv/installed-samples
+	$(BIN)/moe-apps train forecasting
+
+test: .venv/installed-test
+	KERAS_BACKEND=tensorflow $(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) $(BOTH_BACKENDS)
+
+test-all: .venv/installed-test
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "slow or not slow"
+	KERAS_BACKEND=jax $(PYTEST) -m "slow or not slow" $(BOTH_BACKENDS)
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-bench
+	$(BIN)/python benchmarks/moe_layer.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each extra: a second call finds it and installs nothing.
+.venv/installed-%: setup.cfg pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$*]' \
+	|| $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# Where uv cannot be had, the pip of the environment does its work.
+$(BIN)/uv: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt uv || true
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=...")'
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,249 @@
+"""The commands as Python functions: train, evaluate, predict, export."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from moe_apps.errors import ConfigError, RunError, UserError
+from moe_apps.pipelines.config import RunConfig, load_config
+from moe_apps.pipelines.domain import Domain
+from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.registry import DOMAINS
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during training; its text says how to go on.
+
+    Attributes:
+        run: The run folder.
+        resumable: Whether a checkpoint is there to go on from.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run.path
+        self.resumable = run.checkpoint.is_dir() and any(run.checkpoint.iterdir())
+        command = f"moe-apps train {run.read_details()['domain']} --resume {run.path}"
+        how = f"go on by: {command}" if self.resumable else "there is no checkpoint yet"
+        super().__init__(f"interrupted; {how}")
+
+
+def train(
+    domain: str,
+    *,
+    data: str | Path | None = None,
+    config: str | Path | None = None,
+    set: Sequence[str] = (),
+    output: str | Path | None = None,
+    seed: int | None = None,
+    quick: bool = False,
+    force: bool = False,
+    resume: str | Path | None = None,
+) -> dict[str, Any]:
+    """Train a domain's model, judge it beside its baselines, export it and track the run.
+
+    Args:
+        domain: Name of the domain; `moe-apps list` shows them.
+        data: File to train on; by default the domain's sample data.
+        config: YAML file of settings.
+        set: Settings as `key=value`; they win over everything else.
+        output: The run folder, made new; by default runs/<domain>/<time>.
+        seed: Seed of everything random.
+        quick: Train a small model that is done within a minute on two cores.
+        force: Let the new run replace the run in `output`.
+        resume: Folder of an interrupted run to go on with; it brings its own settings.
+
+    Returns:
+        The content of `metrics.json`, and under `paths` where everything is.
+
+    Raises:
+        UserError: Settings, data or folder cannot be used; the message is one line.
+        Interrupted: Ctrl-C; a `KeyboardInterrupt` that knows the run folder.
+
+    Example:
+        >>> import moe_apps
+        >>> result = moe_apps.train("forecasting", quick=True)  # doctest: +SKIP
+        >>> result["test"]["mse"] < result["baselines"]["repeat_last"]["mse"]  # doctest: +SKIP
+        True
+    """
+    chosen: Domain = DOMAINS.get(domain)
+    if resume is not None:
+        others = (data, config, output, seed)
+        if any(value is not None for value in others) or set or quick or force:
+            raise ConfigError("--resume goes on with the settings of its run: give no others")
+        run = RunFolder.open(Path(resume), trained=False)
+        details = run.read_details()
+        if details.get("domain") != domain:
+            raise ConfigError(f"{resume}: is a run of {details.get('domain')}, not of {domain}")
+        if details.get("status") == "finished":
+            raise RunError(f"{resume}: is finished, there is nothing to resume")
+        settings = run.read_config(chosen.config_class)
+    else:
+        over: dict[str, Any] = {**chosen.quick} if quick else {}
+        if data is not None:
+            over["data"] = {**over.get("data", {}), "path": str(data)}
+        if seed is not None:
+            over["seed"] = seed
+        file = Path(config) if config else None
+        settings = load_config(chosen.config_class, file, set, {"domain": domain}, over)
+        if settings.domain != domain:
+            raise ConfigError(f"{config}: is for the domain {settings.domain}, not {domain}")
+        run = RunFolder.create(domain, Path(output) if output else None, force)
+    _use_backend(settings)
+    metrics = _train(chosen, settings, run)
+    return {**metrics, "paths": _paths(run)}
+
+
+def evaluate(run: str | Path, *, data: str | Path | None = None) -> dict[str, Any]:
+    """Judge a trained run by its own protocol, on other data if given.
+
+    Returns the same keys as `train`. Raises `UserError` for a folder that is no trained run or
+    data that cannot be used.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.evaluate("runs/forecasting/ett", data="other.csv")  # doctest: +SKIP
+    """
+    folder, domain = _open(run)
+    metrics = domain.evaluate(folder, Path(data) if data else None)
+    return {**metrics, "paths": _paths(folder)}
+
+
+def predict(run: str | Path, *, input: str | Path, output: str | Path) -> dict[str, Any]:
+    """Answer for a file, in its own units, with a trained run.
+
+    Returns `rows`, `output` and `notes`. Raises `UserError` as `evaluate` does.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.predict("runs/forecasting/ett", input="now.csv", output="next.csv")["rows"]
+        ... # doctest: +SKIP
+        96
+    """
+    folder, domain = _open(run)
+    return domain.predict(folder, Path(input), Path(output))
+
+
+def export(run: str | Path, *, to: str | Path, version: int | None = None) -> Path:
+    """Write a trained run as a SavedModel to `to`/<domain>/<version>/ and return that folder.
+
+    Args:
+        run: Folder of a trained run.
+        to: Base folder of a model server.
+        version: Version number, at least 1; by default the next one that is free.
+
+    Raises:
+        UserError: The folder is no trained run, or the version is there already.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.export("runs/forecasting/ett", to="served")  # doctest: +SKIP
+        PosixPath('served/forecasting/1')
+    """
+    folder, domain = _open(run)
+    number = "" if version is None else str(version)
+    base = Path(to) / domain.name
+    return Path(_on_tensorflow(_export, str(folder.path), str(base), number))
+
+
+def _train(domain: Domain, config: RunConfig, run: RunFolder) -> dict[str, Any]:
+    resume = run.started
+    try:
+        metrics = domain.train(config, run, resume)
+        _on_tensorflow(_finish, str(run.path))
+    except KeyboardInterrupt:
+        if not run.started:
+            raise
+        run.write_details(status="interrupted")
+        raise Interrupted(run) from None
+    except Exception as error:
+        # What a user did wrong leaves nothing behind, unless there is work to keep.
+        if isinstance(error, UserError) and run.started and not run.checkpoint.exists():
+            run.discard()
+        elif run.started:
+            run.write_details(status="failed")
+        raise
+    run.write_details(status="finished")
+    return metrics
+
+
+def _finish(run: str) -> str:
+    folder = RunFolder.open(Path(run))
+    from moe_apps.serving import tracked_model
+
+    exported = _export(run, str(folder.saved_model), "1")
+    tracked_model.log(folder)
+    return exported
+
+
+def _export(run: str, base: str, version: str) -> str:
+    folder = RunFolder.open(Path(run))
+    from moe_apps.serving import export as exporting
+
+    return str(exporting.export(folder, Path(base), int(version) if version else None))
+
+
+def _open(run: str | Path) -> tuple[RunFolder, Domain]:
+    folder = RunFolder.open(Path(run))
+    domain = DOMAINS.get(str(folder.read_details().get("domain")))
+    # A .keras file loads on any backend; only training has a setting for it.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    return folder, domain
+
+
+def _use_backend(config: RunConfig) -> None:
+    name = getattr(getattr(config, "train", None), "backend", "tensorflow")
+    if find_spec(name) is None:
+        raise ConfigError(
+            f"train.backend={name}: is not installed; install it by pip install 'moe-apps[{name}]'"
+        )
+    current = _loaded_backend()
+    if current not in (None, name):
+        raise ConfigError(
+            f"train.backend={name}: Keras runs on {current} in this process already; "
+            f"set KERAS_BACKEND={name} before Keras is imported"
+        )
+    os.environ["KERAS_BACKEND"] = name
+
+
+def _loaded_backend() -> str | None:
+    keras = sys.modules.get("keras")
+    return keras.backend.backend() if keras else None
+
+
+def _on_tensorflow(step: Callable[..., str], *arguments: str) -> str:
+    # Only TensorFlow writes a SavedModel, and Keras keeps the backend it was imported with.
+    if _loaded_backend() in (None, "tensorflow"):
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        return step(*arguments)
+    code = (
+        f"import sys; from moe_apps.api import {step.__name__} as step; print(step(*sys.argv[1:]))"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if child.returncode:
+        raise RunError(f"{arguments[0]}: could not be exported on TensorFlow; see the lines above")
+    return child.stdout.splitlines()[-1]
+
+
+def _paths(run: RunFolder) -> dict[str, str]:
+    files = {
+        "run": run.path,
+        "config": run.config_file,
+        "model": run.model_file,
+        "metrics": run.metrics_file,
+        "history": run.history_file,
+        "figures": run.figures,
+        "report": run.report_file,
+        "saved_model": run.saved_model,
+    }
+    return {name: str(path) for name, path in files.items() if path.exists()}

@@ -1,0 +1,253 @@
+"""The command line: a thin shell over `moe_apps.api`.
+
+Results go to standard output, everything else to standard error. Exit code 0 is success, 1 a check
+of `doctor` that failed, 2 a mistake in what was given, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from moe_apps import __version__
+from moe_apps.errors import UserError
+
+app = typer.Typer(
+    name="moe-apps",
+    help="Train, judge and serve sparse Mixture-of-Experts models on your own data.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
+) -> None:
+    # Without a GPU, TensorFlow reports on import that it found none, as an error.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@app.command("list")
+def list_domains(as_json: AsJson = False) -> None:
+    """Show domains, their systems and papers."""
+    from moe_apps.registry import DOMAINS
+
+    rows = []
+    for name in DOMAINS.names():
+        try:
+            rows.append(DOMAINS.get(name).describe())
+        except UserError as error:
+            rows.append({"name": name, "problem": str(error), "systems": []})
+    if as_json:
+        _print_json({"domains": rows})
+    else:
+        from moe_apps import tables
+
+        tables.show_domains(rows)
+
+
+@app.command()
+def train(
+    domain: Annotated[str, typer.Argument(help="Name of a domain, see `moe-apps list`.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Data file; by default the domain's sample data.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="One setting, such as model.num_experts=8."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The run folder; by default runs/DOMAIN/TIME.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small training that ends within a minute.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run that is in the output folder.")
+    ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train, judge beside baselines, export, track."""
+    with _work():
+        from moe_apps import api
+
+        metrics = api.train(
+            domain,
+            data=data,
+            config=config,
+            set=set or (),
+            output=output,
+            seed=seed,
+            quick=quick,
+            force=force,
+            resume=resume,
+        )
+    _show_metrics(metrics, as_json)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Annotated[
+        Path | None, typer.Option(help="Other data; by default the test part of the run's own.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a trained run by the same metrics and protocol."""
+    with _work():
+        from moe_apps import api
+
+        metrics = api.evaluate(run, data=data)
+    _show_metrics(metrics, as_json)
+
+
+@app.command()
+def predict(
+    run: Run,
+    input: Annotated[Path, typer.Option(help="What to answer for.")],
+    output: Annotated[Path, typer.Option(help="File to write the answers to.")],
+    as_json: AsJson = False,
+) -> None:
+    """Answer for a file, in its own units."""
+    with _work():
+        from moe_apps import api
+
+        result = api.predict(run, input=input, output=output)
+    for note in result.get("notes", ()):
+        typer.echo(f"moe-apps: note: {note}", err=True)
+    if as_json:
+        _print_json(result)
+    else:
+        print(f"{result['rows']} rows in {result['output']}")
+
+
+@app.command()
+def export(
+    run: Run,
+    to: Annotated[Path, typer.Option(help="Base folder of a model server.")],
+    version: Annotated[
+        int | None, typer.Option(min=1, help="By default the next one that is free.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained run as a SavedModel for TensorFlow Serving."""
+    with _work():
+        from moe_apps import api
+
+        path = api.export(run, to=to, version=version)
+    if as_json:
+        _print_json({"saved_model": path})
+    else:
+        print(f"SavedModel in {path}")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open MLflow's own page on the runs."""
+    import subprocess
+
+    with _work():
+        from moe_apps.pipelines.tracking import tracking_uri
+
+        store = tracking_uri()
+    if store.startswith(("http://", "https://")):
+        print(f"The runs are on {store}")
+        return
+    command = ["ui", "--backend-store-uri", store, "--host", host, "--port", str(port)]
+    # In a session of its own: Ctrl-C would make it print a traceback, so it is ended from here.
+    page = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *command, "--workers", "1"], start_new_session=True
+    )
+    print(f"http://{host}:{port} shows the runs in {store}; Ctrl-C ends it", file=sys.stderr)
+    try:
+        code = page.wait()
+    except KeyboardInterrupt:
+        os.killpg(page.pid, signal.SIGTERM)
+        page.wait()
+        code = 0
+    raise typer.Exit(code)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Show what works here, and what is missing."""
+    with _work():
+        from moe_apps.doctor import examine
+
+        found = examine()
+    if as_json:
+        _print_json(found)
+    else:
+        from moe_apps import tables
+
+        tables.show_examination(found)
+    if not all(check["ok"] for check in found["checks"].values()):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _work() -> Iterator[None]:
+    """Keep standard output for the result, and turn errors into one line and an exit code."""
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except UserError as error:
+        typer.echo(f"moe-apps: error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt as error:
+        typer.echo(f"moe-apps: {error or 'interrupted'}", err=True)
+        raise typer.Exit(130) from None
+
+
+def _show_metrics(metrics: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(metrics)
+        return
+    from moe_apps import tables
+    from moe_apps.registry import DOMAINS
+
+    domain = DOMAINS.get(metrics["domain"])
+    tables.show_results(metrics, domain.headline, domain.higher_is_better)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    from moe_apps.pipelines.atomic_files import plain
+
+    print(json.dumps(plain(content), allow_nan=False))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,28 @@
+"""Whether the code being traced will be compiled, and so needs static shapes.
+
+The one place under `layers/` that looks behind the Keras backend.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import keras
+
+
+def compiles_with_static_shapes() -> bool:
+    """True on JAX, and inside `tf.function(jit_compile=True)`; False in eager and graph mode.
+
+    TensorFlow marks a graph under XLA compilation in its own control-flow context, which it
+    does not publish. If the mark cannot be read, the answer is True: static shapes work
+    everywhere.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return True
+    try:
+        # Already imported by the backend; looked up, not imported, to keep this floor free of it.
+        control_flow = sys.modules["tensorflow.python.ops.control_flow_util"]
+        graph = sys.modules["tensorflow.python.framework.ops"].get_default_graph()
+        return bool(control_flow.GraphOrParentsInXlaContext(graph))
+    except (KeyError, AttributeError):
+        return True

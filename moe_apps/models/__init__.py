@@ -1,0 +1,1 @@
+"""Published systems, one module each, by domain; backbones in `keras.ops` alone."""

@@ -1,0 +1,6 @@
+"""Forecasting systems."""
+
+from moe_apps.models.forecasting.time_moe import TimeMoE, greedy_schedule
+from moe_apps.models.forecasting.time_moe_backbone import TimeMoEBackbone
+
+__all__ = ["TimeMoE", "TimeMoEBackbone", "greedy_schedule"]

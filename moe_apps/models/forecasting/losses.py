@@ -1,0 +1,61 @@
+"""The training loss of models that forecast from every position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="moe_apps")
+class PositionwiseHuber(keras.losses.Loss):
+    """Huber error of the next p values from every position, over the targets that exist.
+
+    For position t and step j the target is `series[t + 1 + j]`. Missing targets are NaN in the
+    series, and those past its end do not exist; the loss is the sum of the existing errors
+    divided by their number.
+
+    Source: Shi et al. 2024, "Time-MoE", arXiv 2409.16040 (delta 2.0 is its released code's; the
+    paper leaves it open).
+
+    Args:
+        delta: where the error turns from quadratic to linear. Default 2.0.
+        first_position: positions before this one are left out. Default 0.
+
+    Call arguments:
+        y_true: the series `(batch, n)`, starting at the input's first point; NaN where missing.
+        y_pred: `(batch, time, p)`, `time <= n`.
+
+    Example:
+        >>> loss = PositionwiseHuber()
+        >>> float(loss(ops.array([[0.0, 1.0, 2.0]]), ops.array([[[1.0], [3.0]]])))  # 0 and 1 off
+        0.25
+    """
+
+    def __init__(
+        self,
+        delta: float = 2.0,
+        first_position: int = 0,
+        name: str = "positionwise_huber",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=None, dtype="float32")
+        self.delta = delta
+        self.first_position = first_position
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        y_pred = y_pred[:, self.first_position :]
+        time, length = y_pred.shape[1], y_pred.shape[2]
+        index = ops.arange(time)[:, None] + ops.arange(length)[None, :] + 1 + self.first_position
+        known = ops.shape(y_true)[1]
+        targets = ops.take(y_true, ops.minimum(index, known - 1), axis=1)  # (batch, time, p)
+        exists = ops.logical_and(ops.isfinite(targets), (index < known)[None])
+        # Replaced before the difference is taken: a NaN behind a mask still spoils gradients.
+        error = ops.abs(ops.where(exists, targets, 0.0) - ops.where(exists, y_pred, 0.0))
+        bounded = ops.minimum(error, self.delta)
+        huber = bounded * (error - 0.5 * bounded)
+        return ops.sum(huber) / ops.maximum(ops.sum(ops.cast(exists, "float32")), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "delta": self.delta, "first_position": self.first_position}

@@ -1,0 +1,16 @@
+"""Sizes of the forecasting models, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# base, large and ultra are the paper's. Its Table 2 lists other expert widths, which contradict
+# its own parameter totals; routed experts of intermediate_dim / k give the totals.
+# tiny and small are ours, for two CPU cores.
+TIME_MOE_PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64},
+    "small": {"num_layers": 3, "num_heads": 4, "hidden_dim": 64, "intermediate_dim": 128},
+    "base": {"num_layers": 12, "num_heads": 12, "hidden_dim": 384, "intermediate_dim": 1536},
+    "large": {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "intermediate_dim": 3072},
+    "ultra": {"num_layers": 36, "num_heads": 16, "hidden_dim": 1024, "intermediate_dim": 4096},
+}

@@ -1,0 +1,1 @@
+"""Per domain: readers, training, baselines, metrics and report; and what they share."""

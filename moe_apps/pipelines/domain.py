@@ -1,0 +1,112 @@
+"""What a domain is: the one shape that the command line, serving and the demos work with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from moe_apps.pipelines.config import RunConfig
+from moe_apps.pipelines.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class System:
+    """A published system that a domain offers.
+
+    Attributes:
+        name: Name in settings, such as `time_moe`.
+        title: Name for people.
+        paper: Authors, title and year of the source.
+        url: Address of the source.
+    """
+
+    name: str
+    title: str
+    paper: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a trained run answers with once it is exported.
+
+    Attributes:
+        model: The trained model, whose variables the signatures use.
+        signatures: Functions of TensorFlow tensors by name, each with an `input_signature`;
+            `serving_default` gives the answer, `explain` adds the routing.
+        example: One valid input of `serving_default`, by input name.
+        card: Facts for people: inputs, outputs, units, data, results.
+    """
+
+    model: keras.Model
+    signatures: Mapping[str, Callable[..., Any]]
+    example: Mapping[str, np.ndarray]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Domain(ABC):
+    """One application: its settings, and how it is trained, judged, used and served.
+
+    Importing a domain must stay light (no Keras): its methods import what they need.
+
+    Attributes:
+        name: Name on the command line and of the entry point.
+        title: Name for people.
+        summary: One sentence on what it does.
+        systems: Published systems it offers.
+        config_class: Class of its settings.
+        quick: Nested settings laid over the others by `--quick`.
+        sample: What it trains on when no data are given.
+        headline: Key of `metrics["test"]` by which model, dense twin and baselines are compared.
+        higher_is_better: Whether a higher headline figure is the better one.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    systems: ClassVar[tuple[System, ...]]
+    config_class: ClassVar[type[RunConfig]]
+    quick: ClassVar[Mapping[str, Any]]
+    sample: ClassVar[str]
+    headline: ClassVar[str]
+    higher_is_better: ClassVar[bool] = False
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, title, summary, sample and systems, ready for JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "summary": self.summary,
+            "sample": self.sample,
+            "systems": [asdict(system) for system in self.systems],
+        }
+
+    @abstractmethod
+    def train(self, config: Any, run: RunFolder, resume: bool) -> dict[str, Any]:
+        """Train, judge and report a run; return the content of its `metrics.json`.
+
+        The data are read and checked first; then `run.start(config)` makes the folder (unless
+        `resume`). The result has the keys `domain`, `system`, `test` (metric to number),
+        `baselines` (name to metrics as in `test`), `dense_twin` (metrics as in `test`),
+        `routing`, `parameters` (`total`, `active`), `timing` and `data`.
+        On Ctrl-C a checkpoint is left and `KeyboardInterrupt` goes on.
+        """
+
+    @abstractmethod
+    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
+        """Judge a trained run by the same protocol on `data`, or on its own test part."""
+
+    @abstractmethod
+    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
+        """Answer for the rows of `input` in their units; return `rows`, `output` and `notes`."""
+
+    @abstractmethod
+    def served(self, run: RunFolder) -> Served:
+        """Return the trained model with the signatures it is exported with."""

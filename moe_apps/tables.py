@@ -1,0 +1,123 @@
+"""What the command line shows people, as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from rich.console import Console
+from rich.table import Table
+
+MODEL, TWIN = "the model", "dense twin"
+
+
+def show_domains(rows: list[dict[str, Any]]) -> None:
+    """Print domains with their systems and papers."""
+    console = _console()
+    for row in rows:
+        console.print(f"[bold]{row['name']}[/bold]  {row.get('title', '')}")
+        console.print(f"  {row.get('problem') or row['summary']}", markup=False)
+        for system in row["systems"]:
+            text = f"  {system['name']}: {system['title']}. {system['paper']} {system['url']}"
+            console.print(text, markup=False)
+    if not rows:
+        console.print("No domain is installed.")
+
+
+def show_results(metrics: Mapping[str, Any], headline: str, higher_is_better: bool) -> None:
+    """Print the model beside its dense twin and baselines, best first, and say who is best."""
+    rows = sorted(
+        _compared(metrics).items(), key=lambda row: _rank(row[1], headline, higher_is_better)
+    )
+    columns = [name for name, value in metrics["test"].items() if _is_number(value)]
+    table = Table(
+        title=f"{metrics['domain']}: {metrics['system']}, test part", title_justify="left"
+    )
+    table.add_column("")
+    for column in columns:
+        table.add_column(f"{column} *" if column == headline else column, justify="right")
+    for name, values in rows:
+        cells = [_shown(values.get(column)) for column in columns]
+        table.add_row(name, *cells, style="bold" if name == MODEL else None)
+    console = _console()
+    console.print(table)
+    console.print(verdict(dict(rows), headline, higher_is_better), markup=False)
+    parameters = metrics.get("parameters", {})
+    if "total" in parameters and "active" in parameters:
+        total, active = parameters["total"], parameters["active"]
+        console.print(f"Parameters: {total:,} in all, {active:,} active for one input.")
+    for name, path in metrics.get("paths", {}).items():
+        if name in ("run", "report", "saved_model"):
+            console.print(f"{name}: {path}", markup=False, soft_wrap=True)
+
+
+def verdict(rows: Mapping[str, Mapping[str, Any]], headline: str, higher_is_better: bool) -> str:
+    """Return one honest sentence on how the model stands among `rows` (name to metrics).
+
+    Example:
+        >>> verdict({"the model": {"mse": 0.4}, "ridge": {"mse": 0.37}}, "mse", False)
+        'ridge does better than the model: mse 0.37 against 0.4.'
+    """
+    ranks = {name: _rank(row, headline, higher_is_better) for name, row in rows.items()}
+    if math.isinf(ranks[MODEL]):
+        return f"The model has no {headline}: its training went wrong."
+    own = _shown(rows[MODEL][headline])
+    better = sorted((rank, name) for name, rank in ranks.items() if rank < ranks[MODEL])
+    if better:
+        best = better[0][1]
+        more = f", and {len(better) - 1} more do" if len(better) > 1 else ""
+        value = _shown(rows[best][headline])
+        return f"{best} does better than the model: {headline} {value} against {own}{more}."
+    extreme = "highest" if higher_is_better else "lowest"
+    return f"The model has the {extreme} {headline} of these: {own}."
+
+
+def show_examination(found: Mapping[str, Any]) -> None:
+    """Print what `moe_apps.doctor.examine` returned."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, version in found["versions"].items():
+        table.add_row(name, version or "not installed")
+    table.add_row("devices", ", ".join(found["devices"]))
+    for name, check in found["checks"].items():
+        table.add_row(name, ("ok: " if check["ok"] else "FAILED: ") + check["detail"])
+    for extra, missing in found["extras"].items():
+        table.add_row(f"extra {extra}", _presence(missing))
+    for name in ("memory", "disk"):
+        table.add_row(name, f"{found[name]['free']} GiB free of {found[name]['total']}")
+    _console().print(table, markup=False)
+
+
+def _presence(missing: list[str]) -> str:
+    if not missing:
+        return "present"
+    more = f" and {len(missing) - 2} more" if len(missing) > 2 else ""
+    return f"missing: {', '.join(missing[:2])}{more}"
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _compared(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    twin = metrics.get("dense_twin")
+    return {
+        MODEL: metrics["test"],
+        **({TWIN: twin} if twin else {}),
+        **metrics.get("baselines", {}),
+    }
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _rank(values: Mapping[str, Any], headline: str, higher_is_better: bool) -> float:
+    value = values.get(headline)
+    if not _is_number(value) or not math.isfinite(value):
+        return math.inf
+    return -value if higher_is_better else value
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if _is_number(value) else "-"
