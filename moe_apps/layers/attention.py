@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import keras
 from keras import ops
+
+QUERY_BLOCKS = 4
+HIDDEN = -1e9
+"""Added to the score of what may not be seen; finite, so that all-hidden rows stay numbers."""
 
 
 def rotate(x: Any, theta: float = 10000.0) -> Any:
@@ -24,9 +29,40 @@ def rotate(x: Any, theta: float = 10000.0) -> Any:
     cos = ops.cast(ops.cos(angles), x.dtype)[:, None, :]
     sin = ops.cast(ops.sin(angles), x.dtype)[:, None, :]
     first, second = x[..., :half], x[..., half:]
-    return ops.concatenate(
-        [first * cos - second * sin, second * cos + first * sin], axis=-1
-    )
+    return ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def _attend(query: Any, key: Any, value: Any, padding_mask: Any, causal: bool) -> Any:
+    """Attention of `(batch, time, heads, head_dim)`, in blocks of queries where it is causal.
+
+    A block of queries is multiplied with the keys up to its end only. That is the same result at
+    5/8 of the work, and its intermediate arrays stay small.
+    """
+    time = ops.shape(query)[1]
+    blocks = QUERY_BLOCKS if causal else 1
+    bounds = [time * block // blocks for block in range(blocks + 1)]
+    position = ops.arange(time)
+    outputs = []
+    for start, end in pairwise(bounds):
+        stop = end if causal else time
+        bias = None
+        if causal:
+            seen = position[start:end, None] >= position[None, :stop]
+            bias = ops.where(seen, 0.0, HIDDEN)[None, None]
+        if padding_mask is not None:
+            real = ops.cast(padding_mask, "bool")[:, None, None, :stop]
+            padding = ops.where(real, 0.0, HIDDEN)
+            bias = padding if bias is None else bias + padding
+        outputs.append(
+            ops.dot_product_attention(
+                query[:, start:end],
+                key[:, :stop],
+                value[:, :stop],
+                bias=bias,
+                flash_attention=False,
+            )
+        )
+    return ops.concatenate(outputs, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="moe_apps")
@@ -94,14 +130,12 @@ class RotarySelfAttention(keras.layers.Layer):
             shape = (batch, time, self.num_heads, features // self.num_heads)
             return ops.reshape(projected, shape)
 
-        mask = None if padding_mask is None else ops.cast(padding_mask, "bool")[:, None, None, :]
-        attended = ops.dot_product_attention(
+        attended = _attend(
             rotate(heads(self.query(x))),
             rotate(heads(self.key(x))),
             heads(self.value(x)),
-            mask=mask,
-            is_causal=self.causal,
-            flash_attention=False,
+            padding_mask,
+            self.causal,
         )
         return self.output_projection(ops.reshape(attended, (batch, time, features)))
 

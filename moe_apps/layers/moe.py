@@ -69,9 +69,12 @@ class MoE(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         features = input_shape[-1]
-        parts = ((self.router, (None, features)), (self.experts, (None, None, features)))
+        parts: list[tuple[keras.layers.Layer, Any]] = [
+            (self.router, (None, features)),
+            (self.experts, (None, None, features)),
+        ]
         if self.shared is not None:
-            parts += ((self.shared, input_shape),)
+            parts.append((self.shared, input_shape))
         for layer, shape in parts:
             if not layer.built:  # a part revived from its config comes built
                 layer.build(shape)

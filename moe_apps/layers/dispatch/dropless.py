@@ -57,41 +57,38 @@ class Dropless(Dispatcher):
         outputs = run(tokens, expert, rank, count, experts, indices.shape[-1])
         return weighted_sum(outputs, weights), 0.0
 
-    def _blocks(
-        self, tokens: Any, expert: Any, rank: Any, count: Any, experts: Any, k: int
-    ) -> Any:
+    def _blocks(self, tokens: Any, expert: Any, rank: Any, count: Any, experts: Any, k: int) -> Any:
         """Outputs `(k, tokens, features_out)` by whole blocks of rows, one expert a block."""
-        num_experts = experts.num_experts
-        pairs = ops.shape(expert)[0]
+        num_experts, pairs = experts.num_experts, ops.shape(expert)[0]
         block = self.block_size or _default_block_size(pairs, num_experts)
-        # Each queue is rounded up to whole blocks: less than one extra block per expert.
-        num_blocks = pairs // block + num_experts
-        blocks = (count + block - 1) // block
-        ends = ops.cumsum(blocks)  # (experts,)
-        first_slot = ops.append((ends - blocks) * block, 0)  # the last is for "no expert"
-        num_slots = num_blocks * block
-        slot = ops.where(expert < num_experts, ops.take(first_slot, expert) + rank, num_slots)
+        # An expert's first block needs no copy of its weights: those stand in the order of the
+        # stack. Of the others there are at most `pairs / block`, because whoever has one filled
+        # its first.
+        num_extra = pairs // block
+        extra = ops.maximum((count + block - 1) // block - 1, 0)
+        ends = ops.cumsum(extra)  # (experts,)
+        first_slot = num_experts + ends - extra - 1  # of an expert's second block, less one block
+        index, within = rank // block, rank % block
+        own = ops.minimum(expert, num_experts - 1)
+        slot_block = ops.where(index == 0, own, ops.take(first_slot, own) + index)
+        num_slots = (num_experts + num_extra) * block
+        slot = ops.where(expert < num_experts, slot_block * block + within, num_slots)
         placement = place(slot, k, num_slots)
-        block_index = ops.arange(num_blocks, dtype="int32")
-        # Blocks past the last used one are empty; any expert will do for them.
-        expert_of_block = ops.minimum(
-            ops.sum(ops.cast(block_index[:, None] >= ends[None, :], "int32"), axis=1),
-            num_experts - 1,
-        )
-        rows = ops.reshape(to_slots(tokens, placement), (num_blocks, block, tokens.shape[-1]))
-        outputs = experts(rows, expert_ids=expert_of_block)
+        rows = ops.reshape(to_slots(tokens, placement), (-1, block, tokens.shape[-1]))
+        outputs = experts(rows[:num_experts])
+        if not (isinstance(num_extra, int) and num_extra == 0):
+            # Blocks past the last used one are empty; any expert will do for them.
+            past = ops.arange(num_extra, dtype="int32")[:, None] >= ends[None, :]
+            expert_ids = ops.minimum(ops.sum(ops.cast(past, "int32"), axis=1), num_experts - 1)
+            outputs = ops.concatenate([outputs, experts(rows[num_experts:], expert_ids=expert_ids)])
         return from_slots(ops.reshape(outputs, (-1, outputs.shape[-1])), placement)
 
-    def _slices(
-        self, tokens: Any, expert: Any, rank: Any, count: Any, experts: Any, k: int
-    ) -> Any:
+    def _slices(self, tokens: Any, expert: Any, rank: Any, count: Any, experts: Any, k: int) -> Any:
         """Outputs `(k, tokens, features_out)` by cutting the sorted rows at run time."""
         pairs = ops.shape(expert)[0]
         ends = ops.cumsum(count)  # (experts,)
         first_slot = ops.append(ends - count, 0)
-        slot = ops.where(
-            expert < experts.num_experts, ops.take(first_slot, expert) + rank, pairs
-        )
+        slot = ops.where(expert < experts.num_experts, ops.take(first_slot, expert) + rank, pairs)
         placement = place(slot, k, pairs)
         rows = to_slots(tokens, placement)
         outputs = ops.concatenate(experts(_cut(rows, count, ends)), axis=0)

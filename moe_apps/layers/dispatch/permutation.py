@@ -42,7 +42,7 @@ def rank_in_expert(expert_of_pair: Any, num_experts: int) -> tuple[Any, Any]:
     experts = ops.arange(num_experts, dtype="int32")
     member = ops.cast(ops.equal(expert_of_pair[None, :], experts[:, None]), "int32")
     position = ops.cumsum(member, axis=1)  # (experts, pairs), counted from 1; int32 stays exact
-    return ops.sum(position * member, axis=0) - 1, position[:, -1]
+    return ops.sum(position * member, axis=0) - 1, ops.sum(member, axis=1)
 
 
 def place(slot: Any, k: int, num_slots: Any) -> Placement:
@@ -64,9 +64,8 @@ def to_slots(tokens: Any, placement: Placement) -> Any:
     num_tokens = ops.shape(tokens)[0]
     num_pairs = ops.size(placement.slot_of_pair)
     empty = ops.equal(placement.pair_of_slot, num_pairs)
-    token_of_slot = ops.where(
-        empty, num_tokens, ops.mod(placement.pair_of_slot, num_tokens)
-    )
+    token = ops.mod(placement.pair_of_slot, ops.maximum(num_tokens, 1))
+    token_of_slot = ops.where(empty, num_tokens, token)
 
     @ops.custom_gradient
     def move(tokens: Any) -> Any:

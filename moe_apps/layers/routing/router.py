@@ -83,7 +83,7 @@ class Router(keras.layers.Layer):
         weights = self.weigh(logits, probabilities, indices)  # (tokens, k)
         if valid is not None:
             weights = ops.where(valid[:, None], weights, 0.0)
-        load = expert_load(indices, weights, self.num_experts)
+        load = expert_load(indices, weights, probabilities.shape[-1])
         return RoutingDecision(
             indices=indices,
             weights=weights,
@@ -109,9 +109,7 @@ class Router(keras.layers.Layer):
         """Weights `(tokens, k)` of the chosen experts: their probabilities here."""
         return ops.take_along_axis(probabilities, indices, axis=-1)
 
-    def regularise(
-        self, logits: Any, probabilities: Any, load: Any, mask: Any
-    ) -> dict[str, Any]:
+    def regularise(self, logits: Any, probabilities: Any, load: Any, mask: Any) -> dict[str, Any]:
         """Weighted auxiliary losses by name."""
         losses = {}
         if self.balance_loss_weight:
@@ -120,9 +118,7 @@ class Router(keras.layers.Layer):
             losses["z"] = self.z_loss_weight * z_loss(logits, mask)
         return losses
 
-    def statistics(
-        self, weights: Any, probabilities: Any, load: Any, mask: Any
-    ) -> dict[str, Any]:
+    def statistics(self, weights: Any, probabilities: Any, load: Any, mask: Any) -> dict[str, Any]:
         """Load per expert, router entropy in nats, active experts per token (real tokens only)."""
         # xlogy(p, p) with a floor: a probability of 0 adds nothing to the entropy.
         log_probabilities = ops.log(ops.maximum(probabilities, 1e-30))

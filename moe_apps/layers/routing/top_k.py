@@ -68,8 +68,9 @@ class TopK(Router):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        if self.k > self.num_experts:
-            raise ValueError(f"`k` is {self.k}, but there are only {self.num_experts} experts.")
+        num_experts = self.kernel.shape[-1]
+        if self.k > num_experts:
+            raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
 
     def score(self, tokens: Any, training: bool | None) -> Any:
         if training and self.jitter:

@@ -38,7 +38,6 @@ class PositionwiseHuber(keras.losses.Loss):
         delta: float = 2.0,
         first_position: int = 0,
         name: str = "positionwise_huber",
-        **kwargs: Any,
     ) -> None:
         super().__init__(name=name, reduction=None, dtype="float32")
         self.delta = delta

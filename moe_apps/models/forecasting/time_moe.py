@@ -77,9 +77,11 @@ class TimeMoE(keras.Model):
                 "`horizon_lengths` must be positive and include 1. "
                 f"Received: {tuple(horizon_lengths)}"
             )
-        if isinstance(backbone, dict):
-            backbone = keras.saving.deserialize_keras_object(backbone)
-        self.backbone = backbone
+        self.backbone: TimeMoEBackbone = (
+            keras.saving.deserialize_keras_object(backbone)
+            if isinstance(backbone, dict)
+            else backbone
+        )
         self.context_length = context_length
         self.horizon_lengths = tuple(sorted(horizon_lengths))
         self.normalize = normalize
@@ -94,7 +96,7 @@ class TimeMoE(keras.Model):
             for length in self.horizon_lengths
         ]
         for head in self.heads:
-            head.build((None, None, backbone.hidden_dim))
+            head.build((None, None, self.backbone.hidden_dim))
         self.built = True
 
     @classmethod

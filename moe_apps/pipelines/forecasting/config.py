@@ -1,0 +1,142 @@
+"""Settings of a forecasting run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from moe_apps.pipelines.config import RunConfig, Settings
+from moe_apps.pipelines.train_settings import TrainSettings
+
+
+class DataSettings(Settings):
+    """Which file, how it is read, and how it is cut into windows.
+
+    Attributes:
+        path: CSV or Parquet file; None for the sample data.
+        time_column: Name of the time column; None finds it, "none" says there is none.
+        id_columns: Columns that tell series apart in a long file; None finds them.
+        value_columns: Columns to forecast; None takes all numeric ones.
+        frequency: Time step as a pandas alias such as "h"; None takes the most common one.
+        protocol: "fraction" splits each series by shares of its rows; "ett" takes 12, 4 and 4
+            months of 30 days.
+        train_fraction: Share of rows for training, with "fraction".
+        test_fraction: Share of rows for test, with "fraction".
+        look_back: Steps of history that a forecast is made from.
+        horizon: Steps that are forecast.
+        stride: Steps from one training window to the next.
+        season: Steps of a season, for the seasonal baseline and MASE; None takes a usual one.
+    """
+
+    path: str | None = None
+    time_column: str | None = None
+    id_columns: list[str] | None = None
+    value_columns: list[str] | None = None
+    frequency: str | None = None
+    protocol: Literal["fraction", "ett"] = "fraction"
+    train_fraction: float = Field(default=0.7, gt=0, lt=1)
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    look_back: int = Field(default=336, ge=1)
+    horizon: int = Field(default=96, ge=1)
+    stride: int = Field(default=1, ge=1)
+    season: int | None = Field(default=None, ge=1)
+
+
+class ModelSettings(Settings):
+    """The model; a size that is given overrides the preset's.
+
+    Attributes:
+        name: The system.
+        preset: Named sizes: tiny, small (two CPU cores), base, large, ultra (the paper's).
+        num_layers: Decoder blocks.
+        num_heads: Attention heads.
+        hidden_dim: Width.
+        intermediate_dim: Hidden width of the shared unit; a routed one has this divided by k.
+        num_experts: Routed experts.
+        k: Routed experts per point.
+        horizon_lengths: Lengths of the forecast heads, with 1 among them.
+        normalize: Scale each window by its own history; the published benchmark runs do not.
+        balance_loss_weight: Factor of the balance loss.
+        balance_form: "paper" (1 at balance, by layer) or "code" (k at balance, pooled).
+        router: Name of a registered router.
+        experts: Name of a registered expert bank.
+        dispatch: dropless, capacity or dense.
+    """
+
+    name: Literal["time_moe"] = "time_moe"
+    preset: Literal["tiny", "small", "base", "large", "ultra"] = "tiny"
+    num_layers: int | None = Field(default=None, ge=1)
+    num_heads: int | None = Field(default=None, ge=1)
+    hidden_dim: int | None = Field(default=None, ge=2)
+    intermediate_dim: int | None = Field(default=None, ge=1)
+    num_experts: int = Field(default=8, ge=1)
+    k: int = Field(default=2, ge=1)
+    horizon_lengths: tuple[int, ...] = (1, 8, 32, 64)
+    normalize: bool = True
+    balance_loss_weight: float = Field(default=0.02, ge=0)
+    balance_form: Literal["paper", "code"] = "paper"
+    router: str = "top_k"
+    experts: str = "swiglu"
+    dispatch: Literal["dropless", "capacity", "dense"] = "dropless"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSettings:
+        if 1 not in self.horizon_lengths or min(self.horizon_lengths) < 1:
+            raise ValueError("horizon_lengths must be positive and include 1")
+        if self.k > self.num_experts:
+            raise ValueError(f"k is {self.k}, but num_experts is {self.num_experts}")
+        return self
+
+
+class ForecastingTrainSettings(TrainSettings):
+    """Training settings, and how training windows are varied.
+
+    Attributes:
+        flip: Turn each training window upside down with probability 1/2.
+        mix: Share of training windows that are a convex mixture of two (of any series), as in
+            TSMixup (Ansari et al. 2024, "Chronos", arXiv 2403.07815).
+        first_position: Positions of a window before this one give no loss, since they have
+            little history; None for a quarter of the look-back.
+    """
+
+    epochs: int = Field(default=10, ge=1, le=100_000)
+    steps_per_epoch: int | None = Field(default=100, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    weight_decay: float = Field(default=0.1, ge=0, le=10)
+    beta_2: float = Field(default=0.95, ge=0, lt=1)
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    flip: bool = True
+    mix: float = Field(default=0.5, ge=0, le=1)
+    first_position: int | None = Field(default=None, ge=0)
+
+
+class EvaluationSettings(Settings):
+    """How a model is judged.
+
+    Attributes:
+        stride: Steps from one validation or test window to the next at the end; benchmarks use 1.
+        validation_windows: About how many validation windows are forecast after each epoch.
+        dense_twin: Also train the same network with dense layers of equal active width.
+        batch_size: Windows forecast at once.
+    """
+
+    stride: int = Field(default=1, ge=1)
+    validation_windows: int = Field(default=1000, ge=1)
+    dense_twin: bool = True
+    batch_size: int = Field(default=256, ge=1)
+
+
+class ForecastingConfig(RunConfig):
+    """All settings of a forecasting run.
+
+    Example:
+        >>> ForecastingConfig(domain="forecasting").data.horizon
+        96
+    """
+
+    domain: str = "forecasting"
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: ForecastingTrainSettings = ForecastingTrainSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()

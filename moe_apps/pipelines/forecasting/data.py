@@ -1,0 +1,71 @@
+"""From data settings to windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from moe_apps.pipelines.forecasting.baselines import season_of
+from moe_apps.pipelines.forecasting.config import DataSettings, ForecastingConfig
+from moe_apps.pipelines.forecasting.panel import Panel
+from moe_apps.pipelines.forecasting.readers import read_panel
+from moe_apps.pipelines.forecasting.sample_data import sample_panel
+from moe_apps.pipelines.forecasting.windows import WindowedPanel, make_windows, split
+
+
+def read_data(settings: DataSettings, path: str | Path | None = None) -> Panel:
+    """The panel of the settings' file, of another file read the same way, or of the sample data."""
+    path = path or settings.path
+    if path is None:
+        return sample_panel()
+    return read_panel(
+        path,
+        time_column=settings.time_column,
+        id_columns=settings.id_columns,
+        value_columns=settings.value_columns,
+        frequency=settings.frequency,
+    )
+
+
+def windowed_data(config: ForecastingConfig, path: str | Path | None = None) -> WindowedPanel:
+    """The data of a configuration, split, scaled and indexed."""
+    settings = config.data
+    panel = read_data(settings, path)
+    splits = split(
+        panel,
+        settings.protocol,
+        train_fraction=settings.train_fraction,
+        test_fraction=settings.test_fraction,
+    )
+    return make_windows(
+        panel,
+        splits,
+        settings.look_back,
+        settings.horizon,
+        stride=settings.stride,
+        evaluation_stride=config.evaluation.stride,
+    )
+
+
+def season(config: ForecastingConfig, panel: Panel) -> int:
+    """The season of the settings, or the usual one of the panel's time step."""
+    return config.data.season or season_of(panel.step)
+
+
+def describe_data(data: WindowedPanel, config: ForecastingConfig, source: str) -> dict[str, Any]:
+    """What the data were, for `metrics.json`: digest, sizes, protocol, notes."""
+    settings = config.data
+    step = data.panel.step
+    return {
+        "source": source,
+        "digest": data.panel.digest(),
+        "series": len(data.panel.series),
+        "rows": sum(map(len, data.panel.series)),
+        "step": None if step is None else step.freqstr,
+        "protocol": settings.protocol,
+        "look_back": settings.look_back,
+        "horizon": settings.horizon,
+        "season": season(config, data.panel),
+        "windows": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
+        "notes": [*data.panel.notes, *data.notes],
+    }

@@ -1,0 +1,116 @@
+"""A model with the calls that a pipeline needs: built, compiled, and forecasting in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from moe_apps.errors import ConfigError
+from moe_apps.layers import MoE
+from moe_apps.models.forecasting import TimeMoE
+from moe_apps.models.forecasting.losses import PositionwiseHuber
+from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.optimisation import compile_model, precision, strategy_scope
+
+FloatArray = npt.NDArray[np.floating]
+
+SIZES = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim")
+OPTIONS = ("k", "balance_loss_weight", "balance_form", "router", "experts", "dispatch")
+
+
+def build_model(config: ForecastingConfig, dense: bool = False) -> TimeMoE:
+    """The model that the settings describe, or its dense twin, with fresh weights.
+
+    Raises:
+        ConfigError: sizes that do not go together.
+    """
+    settings = config.model
+    sizes = {name: getattr(settings, name) for name in SIZES}
+    try:
+        with strategy_scope(config.train):
+            return TimeMoE.from_preset(
+                settings.preset,
+                context_length=config.data.look_back,
+                horizon_lengths=settings.horizon_lengths,
+                normalize=settings.normalize,
+                num_experts=0 if dense else settings.num_experts,
+                dtype=precision(config.train),
+                **{name: getattr(settings, name) for name in OPTIONS},
+                **{name: size for name, size in sizes.items() if size is not None},
+            )
+    except ValueError as error:
+        raise ConfigError(f"model: {str(error).splitlines()[0]}") from error
+
+
+def compile_forecaster(model: TimeMoE, config: ForecastingConfig, batches_per_epoch: int) -> None:
+    """Compile with the mean of the heads' losses, each a Huber error over existing targets."""
+    first = config.train.first_position
+    first = config.data.look_back // 4 if first is None else first
+    heads = [f"horizon_{length}" for length in model.horizon_lengths]
+    compile_model(
+        model,
+        config.train,
+        loss={head: PositionwiseHuber(first_position=first) for head in heads},
+        loss_weights=dict.fromkeys(heads, 1 / len(heads)),
+        total_steps=config.train.epochs * batches_per_epoch,
+    )
+
+
+def forecast_function(
+    model: TimeMoE, horizon: int, batch_size: int = 256
+) -> Callable[..., FloatArray]:
+    """A compiled `(history [n, time], mask=None) -> [n, horizon]` in batches of one shape."""
+    return _in_batches(lambda history, mask: model.forecast(history, horizon, mask), batch_size)
+
+
+def routing_function(model: TimeMoE, batch_size: int = 256) -> Callable[..., FloatArray]:
+    """A compiled `(history [n, time], mask=None) -> [n, time, layers, experts]`, the weights."""
+    return _in_batches(model.routing, batch_size)
+
+
+def _in_batches(answer: Callable[..., Any], batch_size: int) -> Callable[..., FloatArray]:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(answer, reduce_retracing=True)
+    else:
+        import jax
+
+        compiled = jax.jit(answer)
+
+    def run(history: FloatArray, mask: npt.NDArray[np.bool_] | None = None) -> FloatArray:
+        count = len(history)
+        # The last batch is filled up with its last row: one shape, compiled once.
+        rows = np.minimum(np.arange(-(-count // batch_size) * batch_size), count - 1)
+        answers = [
+            np.asarray(
+                compiled(
+                    keras.ops.convert_to_tensor(history[part], "float32"),
+                    None if mask is None else keras.ops.convert_to_tensor(mask[part]),
+                )
+            )
+            for part in np.split(rows, max(len(rows) // batch_size, 1))
+        ]
+        return np.concatenate(answers)[:count]
+
+    return run
+
+
+def count_parameters(model: TimeMoE) -> dict[str, int]:
+    """Parameters in all, and those that work on one point (k of the routed experts).
+
+    Example:
+        >>> count_parameters(TimeMoE.from_preset("tiny"))["total"]
+        78112
+    """
+    total = model.count_params()
+    idle = 0
+    for layer in model.backbone.layers:
+        if isinstance(layer, MoE):
+            share = 1 - layer.router.k / layer.experts.num_experts
+            idle += round(layer.experts.count_params() * share)
+    return {"total": total, "active": total - idle}

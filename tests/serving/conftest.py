@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tiny_forecaster import TinyForecasting, tiny_forecaster
+from toy_domain import ToyConfig
+
+from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.registry import DOMAINS
+from moe_apps.serving.export import export
+
+
+@pytest.fixture(scope="session")
+def tiny_domain() -> Iterator[TinyForecasting]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DOMAINS._entries, "tiny", TinyForecasting())
+        yield TinyForecasting()
+
+
+@pytest.fixture(scope="session")
+def run(tiny_domain: TinyForecasting, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with a model that has an optimizer, in bfloat16, and its export as version 1."""
+    run = RunFolder.create("tiny", tmp_path_factory.mktemp("runs") / "run")
+    run.start(ToyConfig(domain="tiny"))
+    model = tiny_forecaster(dtype="mixed_bfloat16")
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.save(run.model_file)
+    run.write_metrics({"test": {"mae": 0.5}, "baselines": {"zero": {"mae": 2.0}}})
+    export(run, run.saved_model, 1)
+    return run
