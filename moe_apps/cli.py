@@ -179,9 +179,10 @@ def ui(
     import subprocess
 
     with _work():
-        from moe_apps.pipelines.tracking import tracking_uri
+        from moe_apps.pipelines.tracking_store import NO_TELEMETRY, tracking_uri
 
         store = tracking_uri()
+        os.environ.setdefault(*NO_TELEMETRY)
     if store.startswith(("http://", "https://")):
         print(f"The runs are on {store}")
         return

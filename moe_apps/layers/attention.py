@@ -72,6 +72,7 @@ class RotarySelfAttention(keras.layers.Layer):
     Args:
         num_heads: number of heads; must divide the features, with an even head width.
         causal: a position sees itself and what lies before. Default True.
+        theta: base of the rotary frequencies. Default 10000.
         kernel_initializer: of the four matrices; biases start at 0.
 
     Call arguments:
@@ -91,12 +92,14 @@ class RotarySelfAttention(keras.layers.Layer):
         self,
         num_heads: int,
         causal: bool = True,
+        theta: float = 10000.0,
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.causal = causal
+        self.theta = theta
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Any) -> None:
@@ -131,8 +134,8 @@ class RotarySelfAttention(keras.layers.Layer):
             return ops.reshape(projected, shape)
 
         attended = _attend(
-            rotate(heads(self.query(x))),
-            rotate(heads(self.key(x))),
+            rotate(heads(self.query(x)), self.theta),
+            rotate(heads(self.key(x)), self.theta),
             heads(self.value(x)),
             padding_mask,
             self.causal,
@@ -147,5 +150,6 @@ class RotarySelfAttention(keras.layers.Layer):
             **super().get_config(),
             "num_heads": self.num_heads,
             "causal": self.causal,
+            "theta": self.theta,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

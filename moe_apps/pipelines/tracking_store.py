@@ -12,6 +12,9 @@ from moe_apps import __version__
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# MLflow reports its use over the network unless it is told not to.
+NO_TELEMETRY = ("MLFLOW_DISABLE_TELEMETRY", "true")
+
 
 def tracking_uri() -> str:
     """Return where runs are tracked: MLFLOW_TRACKING_URI, or mlflow.db in the working directory.
@@ -30,6 +33,7 @@ def quiet_client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     # Standard output carries results; MLflow would print addresses there.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault(*NO_TELEMETRY)
     from mlflow import MlflowClient
 
     for chatty in ("mlflow", "alembic"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from fractions import Fraction
 from typing import Any
 
 import keras
@@ -40,12 +40,11 @@ class Capacity(Dispatcher):
         self.inference_factor = inference_factor
 
     def slots(self, num_tokens: Any, k: int, num_experts: int, training: bool | None) -> Any:
-        """Slots per expert: an int, or a scalar tensor where the token count is one."""
-        factor = self.factor if training else self.inference_factor
-        if isinstance(num_tokens, int):
-            return min(math.ceil(factor * k * num_tokens / num_experts), num_tokens)
-        share = factor * k / num_experts * ops.cast(num_tokens, "float32")
-        return ops.minimum(ops.cast(ops.ceil(share), "int32"), num_tokens)
+        """Slots per expert: an int, or a scalar tensor where `num_tokens` is one."""
+        factor = Fraction(self.factor if training else self.inference_factor)
+        # In whole numbers, so that all modes round alike; an expert sees a token once at most.
+        share = min(factor.limit_denominator(1000) * k / num_experts, 1)
+        return -(-num_tokens * share.numerator // share.denominator)
 
     def __call__(
         self, tokens: Any, indices: Any, weights: Any, experts: Any, training: bool | None

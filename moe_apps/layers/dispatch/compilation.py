@@ -1,4 +1,4 @@
-"""Whether the code being traced will be compiled, and so needs static shapes.
+"""What the code being traced may count on: static shapes, and variables that keep state.
 
 The one place under `layers/` that looks behind the Keras backend.
 """
@@ -26,3 +26,17 @@ def compiles_with_static_shapes() -> bool:
         return bool(control_flow.GraphOrParentsInXlaContext(graph))
     except (KeyError, AttributeError):
         return True
+
+
+def keeps_layer_metrics() -> bool:
+    """False inside the pure functions that JAX trains with: they carry no metrics of layers.
+
+    Keras has even taken the values of those variables away then, so reading them fails.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return True
+    try:
+        scope = sys.modules["keras.src.backend.common.stateless_scope"]
+        return not scope.in_stateless_scope()
+    except (KeyError, AttributeError):
+        return False

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from moe_apps.layers.dispatch.compilation import keeps_layer_metrics
+
 
 @keras.saving.register_keras_serializable(package="moe_apps")
 class RoutingTracker(keras.metrics.Metric):
@@ -41,6 +43,8 @@ class RoutingTracker(keras.metrics.Metric):
 
     def update_state(self, load: Any, entropy: Any, drop_rate: Any) -> None:
         """Add one batch: `load` `(experts,)`, `entropy` and `drop_rate` scalars."""
+        if not keeps_layer_metrics():
+            return
         self.load.assign_add(ops.cast(load, "float32"))
         self.entropy.assign_add(ops.cast(entropy, "float32"))
         self.drop_rate.assign_add(ops.cast(drop_rate, "float32"))

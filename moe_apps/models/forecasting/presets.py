@@ -10,7 +10,7 @@ from typing import Any
 TIME_MOE_PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "num_layers": 2,
-        "num_heads": 2,
+        "num_heads": 4,
         "hidden_dim": 32,
         "intermediate_dim": 64,
         "initializer_std": 0.1,
@@ -18,7 +18,7 @@ TIME_MOE_PRESETS: dict[str, dict[str, Any]] = {
     },
     "small": {
         "num_layers": 3,
-        "num_heads": 4,
+        "num_heads": 8,
         "hidden_dim": 64,
         "intermediate_dim": 128,
         "initializer_std": 0.1,

@@ -85,6 +85,7 @@ class TimeMoE(keras.Model):
         self.context_length = context_length
         self.horizon_lengths = tuple(sorted(horizon_lengths))
         self.normalize = normalize
+        self.autocast = False  # values stay float32 under mixed precision; the backbone casts
         self.heads = [
             keras.layers.Dense(
                 length,
@@ -119,7 +120,7 @@ class TimeMoE(keras.Model):
         return cls(TimeMoEBackbone(**sizes), **outer)
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
-        values = inputs["values"]
+        values = ops.cast(inputs["values"], "float32")
         mask = inputs.get("mask")
         context = values[:, : self.context_length]
         context_mask = None if mask is None else mask[:, : self.context_length]
@@ -145,17 +146,21 @@ class TimeMoE(keras.Model):
         history = ops.cast(history, "float32")
         mean, scale = self._statistics(history, mask)
         start = ops.shape(history)[1]
-        buffer = ops.pad((history - mean) / scale, ((0, 0), (0, horizon)))
+        if isinstance(horizon, int):  # the last head's values are not read again
+            read_again = sum(greedy_schedule(horizon, self.horizon_lengths)[:-1])
+        else:
+            read_again = horizon
+        room = ((0, 0), (0, read_again))
+        buffer = ops.pad((history - mean) / scale, room)
         if mask is not None:
-            mask = ops.pad(ops.cast(mask, "bool"), ((0, 0), (0, horizon)), constant_values=True)
+            mask = ops.pad(ops.cast(mask, "bool"), room, constant_values=True)
         lengths = ops.convert_to_tensor(self.horizon_lengths, "int32")
         longest = self.horizon_lengths[-1]
-        offset = ops.arange(ops.shape(buffer)[1], dtype="int32") - start
 
-        def unfinished(done: Any, buffer: Any) -> Any:
+        def unfinished(done: Any, buffer: Any, forecast: Any) -> Any:
             return done < horizon
 
-        def step(done: Any, buffer: Any) -> tuple[Any, Any]:
+        def step(done: Any, buffer: Any, forecast: Any) -> tuple[Any, Any, Any]:
             hidden = self._run(buffer, mask, False)["hidden"]
             last = ops.take(hidden, start + done - 1, axis=1)  # (batch, hidden_dim)
             outputs = ops.stack(
@@ -167,13 +172,20 @@ class TimeMoE(keras.Model):
             head = ops.sum(ops.cast(lengths <= horizon - done, "int32")) - 1
             chosen = ops.take(outputs, head, axis=0)
             length = ops.take(lengths, head)
-            new = ops.take(chosen, ops.clip(offset - done, 0, longest - 1), axis=1)
-            fresh = ops.logical_and(offset >= done, offset < done + length)
-            return done + length, ops.where(fresh[None, :], new, buffer)
+
+            def write(values: Any, first: Any) -> Any:
+                """`values` with the chosen head's steps in place; column 0 is step `-first`."""
+                ahead = ops.arange(ops.shape(values)[1], dtype="int32") - first - done
+                new = ops.take(chosen, ops.clip(ahead, 0, longest - 1), axis=1)
+                fresh = ops.logical_and(ahead >= 0, ahead < length)
+                return ops.where(fresh[None, :], new, values)
+
+            return done + length, write(buffer, start), write(forecast, 0)
 
         done = ops.zeros((), dtype="int32")
-        _, buffer = ops.while_loop(unfinished, step, (done, buffer))
-        return buffer[:, start:] * scale + mean
+        forecast = ops.zeros((ops.shape(history)[0], horizon))
+        _, _, forecast = ops.while_loop(unfinished, step, (done, buffer, forecast))
+        return forecast * scale + mean
 
     def routing(self, history: Any, mask: Any = None) -> Any:
         """Weight of every expert for every point of the history.
@@ -187,6 +199,7 @@ class TimeMoE(keras.Model):
         return self._run((history - mean) / scale, mask, False)["routing"]
 
     def _run(self, values: Any, mask: Any, training: bool | None) -> dict[str, Any]:
+        mask = None if mask is None else ops.cast(mask, "bool")
         outputs = self.backbone({"values": values, "mask": mask}, training=training)
         return {name: ops.cast(value, "float32") for name, value in outputs.items()}
 

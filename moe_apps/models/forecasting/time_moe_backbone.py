@@ -81,9 +81,12 @@ class TimeMoEBackbone(keras.Model):
         embedding_std: deviation of the embedding's. The released code has 0.02 for both. There
             `silu(w x) * (v x)` is nearly `w v x^2 / 2`, blind to the sign of x, and a small
             model needs long to leave that plateau: our small presets start larger.
+        rope_theta: base of the rotary frequencies. Frequency j of a head of width w has a period
+            of `2 pi theta^(2 j / w)` steps; a base that makes one of them a season lets a small
+            model look one season back from its first layer on.
 
-    Inputs: dict of `values` `(batch, time)` and optionally `mask` `(batch, time)` boolean, true
-    for real points (padding belongs on the left).
+    Inputs: dict of `values` `(batch, time)` and `mask`, None or boolean `(batch, time)`, true for
+    real points (padding belongs on the left).
 
     Outputs: dict of `hidden` `(batch, time, hidden_dim)` after the last norm, and `routing`
     `(batch, time, num_layers, num_experts)` float32, the weight of each expert (0: not chosen);
@@ -105,6 +108,7 @@ class TimeMoEBackbone(keras.Model):
         dispatch: str = "dropless",
         initializer_std: float = 0.02,
         embedding_std: float = 0.02,
+        rope_theta: float = 10000.0,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -153,7 +157,11 @@ class TimeMoEBackbone(keras.Model):
         routings = []
         for block in range(num_layers):
             attention = RotarySelfAttention(
-                num_heads, kernel_initializer=normal(), dtype=dtype, name=f"attention_{block}"
+                num_heads,
+                theta=rope_theta,
+                kernel_initializer=normal(),
+                dtype=dtype,
+                name=f"attention_{block}",
             )
             hidden = hidden + attention(norm(f"attention_norm_{block}")(hidden), padding_mask=mask)
             normed = norm(f"ffn_norm_{block}")(hidden)
@@ -186,6 +194,7 @@ class TimeMoEBackbone(keras.Model):
         self.dispatch = dispatch
         self.initializer_std = initializer_std
         self.embedding_std = embedding_std
+        self.rope_theta = rope_theta
         self.layer_dtype = dtype
 
     def get_config(self) -> dict[str, Any]:
@@ -205,6 +214,7 @@ class TimeMoEBackbone(keras.Model):
             "dispatch": self.dispatch,
             "initializer_std": self.initializer_std,
             "embedding_std": self.embedding_std,
+            "rope_theta": self.rope_theta,
             "dtype": self.layer_dtype,
         }
 

@@ -29,7 +29,7 @@ class Forecasting(Domain):
     )
     config_class = ForecastingConfig
     quick: ClassVar[dict[str, Any]] = {
-        "data": {"look_back": 72, "horizon": 24},
+        "data": {"look_back": 96, "horizon": 24},
         "train": {"epochs": 3, "steps_per_epoch": 60},
         "evaluation": {"stride": 12, "validation_windows": 300},
     }

@@ -37,8 +37,8 @@ class DataSettings(Settings):
     protocol: Literal["fraction", "ett"] = "fraction"
     train_fraction: float = Field(default=0.7, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    look_back: int = Field(default=336, ge=1)
-    horizon: int = Field(default=96, ge=1)
+    look_back: int = Field(default=192, ge=1)
+    horizon: int = Field(default=24, ge=1)
     stride: int = Field(default=1, ge=1)
     season: int | None = Field(default=None, ge=1)
 
@@ -56,6 +56,8 @@ class ModelSettings(Settings):
         num_experts: Routed experts.
         k: Routed experts per point.
         horizon_lengths: Lengths of the forecast heads, with 1 among them.
+        rope_theta: Base of the rotary positions; None takes 10000 for the paper's sizes, and for
+            tiny and small the base that makes one of the frequencies the season.
         normalize: Scale each window by its own history; the published benchmark runs do not.
         balance_loss_weight: Factor of the balance loss.
         balance_form: "paper" (1 at balance, by layer) or "code" (k at balance, pooled).
@@ -73,6 +75,7 @@ class ModelSettings(Settings):
     num_experts: int = Field(default=8, ge=1)
     k: int = Field(default=2, ge=1)
     horizon_lengths: tuple[int, ...] = (1, 8, 32, 64)
+    rope_theta: float | None = Field(default=None, gt=1)
     normalize: bool = True
     balance_loss_weight: float = Field(default=0.02, ge=0)
     balance_form: Literal["paper", "code"] = "paper"
@@ -103,9 +106,10 @@ class ForecastingTrainSettings(TrainSettings):
     epochs: int = Field(default=10, ge=1, le=100_000)
     steps_per_epoch: int | None = Field(default=100, ge=1)
     batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
     weight_decay: float = Field(default=0.1, ge=0, le=10)
     beta_2: float = Field(default=0.95, ge=0, lt=1)
-    ema: float = Field(default=0.99, ge=0, lt=1)
+    ema: float = Field(default=0.98, ge=0, lt=1)
     flip: bool = True
     mix: float = Field(default=0.5, ge=0, le=1)
     first_position: int | None = Field(default=None, ge=0)
@@ -132,7 +136,7 @@ class ForecastingConfig(RunConfig):
 
     Example:
         >>> ForecastingConfig(domain="forecasting").data.horizon
-        96
+        24
     """
 
     domain: str = "forecasting"

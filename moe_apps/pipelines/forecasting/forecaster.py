@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -13,23 +14,34 @@ from moe_apps.errors import ConfigError
 from moe_apps.layers import MoE
 from moe_apps.models.forecasting import TimeMoE
 from moe_apps.models.forecasting.losses import PositionwiseHuber
+from moe_apps.models.forecasting.presets import TIME_MOE_PRESETS
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.optimisation import compile_model, precision, strategy_scope
 
 FloatArray = npt.NDArray[np.floating]
 
-SIZES = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim")
+FITTED_TO_SEASON = ("tiny", "small")
+SIZES = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim", "rope_theta")
 OPTIONS = ("k", "balance_loss_weight", "balance_form", "router", "experts", "dispatch")
 
 
-def build_model(config: ForecastingConfig, dense: bool = False) -> TimeMoE:
+def build_model(config: ForecastingConfig, season: int, dense: bool = False) -> TimeMoE:
     """The model that the settings describe, or its dense twin, with fresh weights.
+
+    Args:
+        config: the settings.
+        season: steps of a season, for the rotary positions of small models.
+        dense: build the dense twin.
 
     Raises:
         ConfigError: sizes that do not go together.
     """
     settings = config.model
-    sizes = {name: getattr(settings, name) for name in SIZES}
+    chosen = {name: getattr(settings, name) for name in SIZES}
+    sizes = {name: size for name, size in chosen.items() if size is not None}
+    if "rope_theta" not in sizes and settings.preset in FITTED_TO_SEASON:
+        preset = TIME_MOE_PRESETS[settings.preset]
+        sizes["rope_theta"] = _theta_of_season(season, {**preset, **sizes})
     try:
         with strategy_scope(config.train):
             return TimeMoE.from_preset(
@@ -40,10 +52,21 @@ def build_model(config: ForecastingConfig, dense: bool = False) -> TimeMoE:
                 num_experts=0 if dense else settings.num_experts,
                 dtype=precision(config.train),
                 **{name: getattr(settings, name) for name in OPTIONS},
-                **{name: size for name, size in sizes.items() if size is not None},
+                **sizes,
             )
     except ValueError as error:
         raise ConfigError(f"model: {str(error).splitlines()[0]}") from error
+
+
+def _theta_of_season(season: int, sizes: Mapping[str, Any]) -> float:
+    """The rotary base whose second frequency has the season as its period.
+
+    Frequency 1 of a head of width w has the period `2 pi theta^(2 / w)`. With it a head can look
+    one season back by position alone; a small model hardly learns that from the values.
+    """
+    width = sizes["hidden_dim"] / sizes["num_heads"]
+    theta = (season / (2 * math.pi)) ** (width / 2)
+    return theta if season > 6 and theta < 1e9 else 10000.0
 
 
 def compile_forecaster(model: TimeMoE, config: ForecastingConfig, batches_per_epoch: int) -> None:
@@ -76,7 +99,7 @@ def _in_batches(answer: Callable[..., Any], batch_size: int) -> Callable[..., Fl
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        compiled = tf.function(answer, reduce_retracing=True)
+        compiled = tf.function(answer, reduce_retracing=True, autograph=False)
     else:
         import jax
 

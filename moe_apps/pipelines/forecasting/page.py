@@ -46,7 +46,7 @@ def write_page(
     facts = metrics["data"]
     note = (
         f"All {facts['windows']['test']:,} test windows, look-back {facts['look_back']}, horizon "
-        f"{facts['horizon']}, seed {config.seed}. Scaled by mean and deviation of the training rows."
+        f"{facts['horizon']}, seed {config.seed}. Scaled by mean and deviation of training rows."
     )
     results = Table("Test errors", rows, better, highlight=NAME, note=note)
     routing = metrics["routing"]

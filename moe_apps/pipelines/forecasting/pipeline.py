@@ -123,7 +123,7 @@ def _trained(
 ) -> tuple[TimeMoE, TrainingResult]:
     """The model, or its dense twin, trained with the same seed, data and settings."""
     set_seed(config.seed)
-    model = build_model(config, dense=kind == "dense_twin")
+    model = build_model(config, season(config, data.panel), dense=kind == "dense_twin")
     batches = training_batches(data.train, config)
     compile_forecaster(model, config, batches.batches_per_epoch)
     answer = _answer(model, config)

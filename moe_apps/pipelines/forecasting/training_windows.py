@@ -21,7 +21,7 @@ def fed_back_steps(config: ForecastingConfig) -> int:
     Training windows are longer by this, so that these positions are trained too.
 
     Example:
-        >>> fed_back_steps(ForecastingConfig())  # 96 = 64 + 32
+        >>> fed_back_steps(ForecastingConfig(data={"horizon": 96}))  # 96 = 64 + 32
         64
     """
     return sum(greedy_schedule(config.data.horizon, config.model.horizon_lengths)[:-1])

@@ -3,8 +3,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-
 from keras_modes import array
+
 from moe_apps.layers import Capacity, Dense, Dropless
 from moe_apps.layers.dispatch.dispatcher import active_expert_of_pair, get_dispatcher
 
@@ -22,7 +22,9 @@ def test_dispatchers_by_name():
 
 
 @pytest.mark.parametrize(
-    "dispatcher", [Dense(), Capacity(1.5, 3.0), Dropless("blocks", 16)], ids=lambda d: type(d).__name__
+    "dispatcher",
+    [Dense(), Capacity(1.5, 3.0), Dropless("blocks", 16)],
+    ids=lambda d: type(d).__name__,
 )
 def test_round_trip(dispatcher):
     again = get_dispatcher(keras.saving.serialize_keras_object(dispatcher))

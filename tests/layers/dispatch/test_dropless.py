@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from keras_modes import TENSORFLOW, array, in_mode
+
 from moe_apps.layers import Dense, Dropless, SwiGLUExperts
 
 EXPERTS, TOKENS, K, FEATURES = 5, 13, 2, 3

@@ -3,8 +3,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-
 from keras_modes import array
+
 from moe_apps.layers import FFNExperts, SwiGLUExperts
 from moe_apps.layers.experts.expert_bank import ExpertBank, PerExpert
 

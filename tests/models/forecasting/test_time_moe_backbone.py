@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+from keras_modes import array, in_mode
+
+from moe_apps.models.forecasting import TimeMoEBackbone
+from moe_apps.models.forecasting.time_moe_backbone import PointEmbedding
+
+SIZES = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_experts": 4}
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(3, 10)).astype("float32")
+
+
+def test_points_are_embedded_by_the_formula_and_zero_embeds_to_zero(values):
+    layer = PointEmbedding(8)
+    embedded = array(layer(values))
+    gate, up = layer.get_weights()
+    hidden = values[..., None] * gate
+    expected = hidden / (1 + np.exp(-hidden)) * (values[..., None] * up)
+    np.testing.assert_allclose(embedded, expected, rtol=1e-5, atol=1e-6)
+    assert not array(layer(np.zeros((1, 2), "float32"))).any()
+
+
+def rms(x: np.ndarray) -> np.ndarray:
+    return x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 1e-6)
+
+
+def test_blocks_are_pre_norm_with_residuals(values):
+    backbone = TimeMoEBackbone(**SIZES)
+    hidden = array(backbone.get_layer("embedding")(values))
+    for block in range(2):
+        hidden = hidden + array(backbone.get_layer(f"attention_{block}")(rms(hidden)))
+        hidden = hidden + array(backbone.get_layer(f"moe_{block}")(rms(hidden)))
+    outputs = array(backbone({"values": values, "mask": None})["hidden"])
+    np.testing.assert_allclose(outputs, rms(hidden), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_start_as_the_code_starts_them():
+    backbone = TimeMoEBackbone(**{**SIZES, "hidden_dim": 64, "intermediate_dim": 256})
+    for variable in backbone.trainable_variables:
+        weight = array(variable)
+        if "bias" in variable.path:
+            assert not weight.any()
+        elif "norm" in variable.path:
+            assert (weight == 1).all()
+        elif weight.size > 10_000:
+            np.testing.assert_allclose(weight.std(), 0.02, rtol=0.05)
+
+
+def test_it_is_the_same_in_every_mode(values, mode):
+    backbone = TimeMoEBackbone(**SIZES)
+    expected = backbone({"values": values, "mask": None})
+    outputs = in_mode(lambda x: backbone({"values": x, "mask": None}), mode)(values)
+    for name in ("hidden", "routing"):
+        np.testing.assert_allclose(outputs[name], expected[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("form, value", [("paper", 1), ("code", 2)])
+def test_balance_loss_at_uniform_routing(values, form, value):
+    backbone = TimeMoEBackbone(**SIZES, balance_loss_weight=0.02, balance_form=form)
+    for block in range(2):
+        kernel = backbone.get_layer(f"moe_{block}").router.kernel
+        kernel.assign(np.zeros(kernel.shape))
+    mask = np.arange(10) >= [[0], [3], [6]]
+    for arguments in ({"values": values, "mask": m} for m in (None, mask)):
+        backbone(arguments, training=True)
+        np.testing.assert_allclose(float(sum(backbone.losses)), 0.02 * value, rtol=1e-5)
+    backbone({"values": values, "mask": None})
+    assert not backbone.losses
+
+
+def test_without_experts_it_is_dense_and_has_no_routing(values):
+    backbone = TimeMoEBackbone(**{**SIZES, "num_experts": 0})
+    assert set(backbone({"values": values, "mask": None}, training=True)) == {"hidden"}
+    assert not backbone.losses
+
+
+def test_content_of_padding_changes_nothing(values):
+    backbone = TimeMoEBackbone(**SIZES)
+    mask = np.broadcast_to(np.arange(10) >= 4, (3, 10))
+    other = np.where(mask, values, 50).astype("float32")
+    one, two = (array(backbone({"values": v, "mask": mask})["hidden"]) for v in (values, other))
+    np.testing.assert_allclose(one[:, 4:], two[:, 4:], rtol=1e-4, atol=1e-5)
+    alone = array(backbone({"values": values[:, 4:], "mask": None})["hidden"])
+    np.testing.assert_allclose(one[:, 4:], alone, rtol=1e-3, atol=1e-4)
+
+
+def test_parts_are_chosen_by_name(values):
+    backbone = TimeMoEBackbone(**SIZES, experts="ffn", dispatch="dense", k=1)
+    assert type(backbone.get_layer("moe_0").experts).__name__ == "FFNExperts"
+    assert tuple(backbone({"values": values, "mask": None})["hidden"].shape) == (3, 10, 8)
+
+
+def test_round_trip():
+    settings = {**SIZES, "k": 1, "balance_form": "code", "dispatch": "capacity", "dtype": "float32"}
+    backbone = TimeMoEBackbone(**settings, name="decoder")
+    config = backbone.get_config()
+    assert config == {**config, **settings, "name": "decoder"}
+    again = TimeMoEBackbone.from_config(config)
+    assert again.get_config() == config
+    assert ops.shape(again.inputs[0]) == ops.shape(backbone.inputs[0])
+
+
+def test_an_unknown_balance_form_is_refused():
+    with pytest.raises(ValueError, match='`balance_form` must be "paper" or "code". Received: x'):
+        TimeMoEBackbone(**SIZES, balance_form="x")
