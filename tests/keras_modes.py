@@ -11,6 +11,7 @@ from keras import ops
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 MODES = ("eager", "graph", "xla") if TENSORFLOW else ("eager", "xla")
+QUICKEST = "eager" if TENSORFLOW else "xla"  # JAX compiles op by op where it runs eagerly
 
 
 def in_mode(function: Callable[..., Any], mode: str) -> Callable[..., Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from toy_domain import Toy
 from typer.testing import CliRunner, Result
 
 from moe_apps import __version__, api
@@ -14,6 +13,7 @@ from moe_apps.cli import app
 from moe_apps.errors import RunError
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.registry import DOMAINS
+from toy_domain import Toy
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from toy_domain import Toy
 
 from moe_apps.models.forecasting import TimeMoE
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.served import served_forecaster
 from moe_apps.pipelines.run_folder import RunFolder
+from toy_domain import Toy
 
 LOOK_BACK, HORIZON = 24, 6
 

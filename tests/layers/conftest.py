@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_modes import MODES
 
+from keras_modes import MODES
 from moe_apps.layers import MoE, Router, SwiGLU, SwiGLUExperts, TopK
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from keras_modes import in_mode
 
+from keras_modes import in_mode
 from moe_apps.layers.attention import RotarySelfAttention, rotate
 
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras_modes import MODES, TENSORFLOW, array, assert_same_step, in_mode, step
 
+from keras_modes import MODES, TENSORFLOW, array, assert_same_step, in_mode, step
 from moe_apps.layers import Capacity, Dropless, FFNExperts, MoE, Router, SwiGLU, TopK
 
 AMPLE = Capacity(factor=4.0, inference_factor=4.0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras_modes import TENSORFLOW, array
 
+from keras_modes import TENSORFLOW, array
 from moe_apps.layers import Capacity, Dropless, FFNExperts, MoE, SwiGLU, SwiGLUExperts, TopK
 
 
@@ -37,27 +37,29 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
 # === Training ===
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("jit_compile", [False, True] if TENSORFLOW else [True])
+@pytest.mark.parametrize(
+    "policy, jit_compile",
+    [("float32", True), ("mixed_bfloat16", not TENSORFLOW), ("mixed_float16", not TENSORFLOW)],
+)
 def test_fit_under_every_policy(batch, policy, jit_compile):
-    """Batches of 4, 4 and 2, so shapes change; the last is short."""
+    """The last batch is short, so the number of tokens changes."""
     keras.config.set_dtype_policy(policy)
     try:
         model = network(jitter=0.01, seed=1)
-        before = model.get_weights()
+        before = [array(variable) for variable in model.trainable_variables]
         model.compile("adam", "mse", jit_compile=jit_compile)
-        history = model.fit(*batch, batch_size=4, epochs=1, verbose=0).history
+        history = model.fit(*batch, batch_size=6, epochs=1, verbose=0).history
     finally:
         keras.config.set_dtype_policy("float32")
     assert np.isfinite(history["loss"][0])
-    changed = [(old != new).any() for old, new in zip(before, model.get_weights(), strict=True)]
-    assert sum(changed) >= len(model.trainable_variables) - 1
+    for old, new in zip(before, model.trainable_variables, strict=True):
+        assert (old != array(new)).any(), new.path
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="`fit` leaves layer metrics out on JAX")
 def test_trackers_show_in_the_history_of_fit(batch):
     model = network(Capacity(factor=0.5))
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=not TENSORFLOW)
     model.fit(*batch, epochs=2, verbose=0)
     history = model.history.history
     assert len(history["first/entropy"]) == 2
@@ -84,7 +86,7 @@ def test_config_and_keras_file_bring_the_same_model_back(batch, tmp_path, dispat
 
 def test_training_goes_on_after_loading(batch, tmp_path):
     model = network()
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=not TENSORFLOW)
     model.fit(*batch, epochs=1, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -3,12 +3,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tiny_forecaster import TinyForecasting, tiny_forecaster
-from toy_domain import ToyConfig
 
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.registry import DOMAINS
 from moe_apps.serving.export import export
+from tiny_forecaster import TinyForecasting, tiny_forecaster
+from toy_domain import ToyConfig
 
 
 @pytest.fixture(scope="session")

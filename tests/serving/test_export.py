@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tiny_forecaster import HORIZON, TinyForecasting, history
 
 from moe_apps.errors import RunError
 from moe_apps.pipelines.domain import Served
@@ -19,6 +18,7 @@ from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.registry import DOMAINS
 from moe_apps.serving import export as exporting
 from moe_apps.serving.export import export
+from tiny_forecaster import HORIZON, TinyForecasting, history
 
 BARE = """
 import sys

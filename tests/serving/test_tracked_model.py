@@ -8,12 +8,12 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from tiny_forecaster import TinyForecasting, history
 
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracking import tracked
 from moe_apps.pipelines.tracking_store import quiet_client
 from moe_apps.serving import tracked_model
+from tiny_forecaster import TinyForecasting, history
 
 LOAD = """
 import sys

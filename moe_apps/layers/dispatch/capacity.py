@@ -43,7 +43,7 @@ class Capacity(Dispatcher):
         """Slots per expert: an int, or a scalar tensor where `num_tokens` is one."""
         factor = Fraction(self.factor if training else self.inference_factor)
         # In whole numbers, so that all modes round alike; an expert sees a token once at most.
-        share = min(factor.limit_denominator(1000) * k / num_experts, 1)
+        share = min(factor.limit_denominator(1000) * k / num_experts, Fraction(1))
         return -(-num_tokens * share.numerator // share.denominator)
 
     def __call__(

@@ -33,6 +33,7 @@ class PooledBalanceLoss(keras.layers.Layer):
 
     def __init__(self, k: int, weight: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.k = k
         self.weight = weight
 

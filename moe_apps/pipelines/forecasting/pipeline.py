@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moe_apps.models.forecasting import TimeMoE
-from moe_apps.pipelines.atomic_files import written_whole
+from moe_apps.pipelines.atomic_files import write_json, written_whole
 from moe_apps.pipelines.forecasting.baselines import baselines
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import describe_data, season, windowed_data
@@ -36,6 +36,8 @@ from moe_apps.pipelines.training import TrainingResult, fit, set_seed
 Answer = Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
 
 TWIN_FILE = "dense_twin.keras"
+EXAMPLE_FILE = "example.json"
+"""A history from the test part, in its own units: a run is exported without its data."""
 
 
 def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
@@ -53,6 +55,9 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
         tracker.parameters(config.model_dump())
         tracker.dataset(Path(source).name, digest=facts["digest"], source=source)
         model, training = _trained(config, data, run, "model", resume, tracker)
+        first = data.test.gather(np.array([0]))
+        history = data.unscale(first.history, first.series)
+        write_json(run.path / EXAMPLE_FILE, {"history": history})
         _save(model, run.model_file)
         answers, fitted = _baseline_answers(config, data)
         answers = {"model": _answer(model, config), **answers}

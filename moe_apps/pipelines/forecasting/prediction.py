@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from moe_apps.errors import ConfigError
-from moe_apps.pipelines.atomic_files import written_whole
+from moe_apps.pipelines.atomic_files import read_json, written_whole
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
-from moe_apps.pipelines.forecasting.data import read_data, windowed_data
+from moe_apps.pipelines.forecasting.data import read_data
 from moe_apps.pipelines.forecasting.forecaster import forecast_function
 from moe_apps.pipelines.forecasting.panel import Panel
-from moe_apps.pipelines.forecasting.pipeline import load
+from moe_apps.pipelines.forecasting.pipeline import EXAMPLE_FILE, load
 from moe_apps.pipelines.forecasting.served import served_forecaster
 from moe_apps.pipelines.run_folder import RunFolder
 
@@ -83,8 +83,6 @@ def forecast_panel(
 def served(run: RunFolder) -> Served:
     """The trained model with the signatures it is exported with; see `Domain.served`."""
     config = run.read_config(ForecastingConfig)
-    data = windowed_data(config)
-    batch = data.test.gather(np.array([0]))
     metrics = run.read_metrics()
     facts = metrics["data"]
     card = {
@@ -102,6 +100,6 @@ def served(run: RunFolder) -> Served:
         load(run.model_file),
         look_back=config.data.look_back,
         horizon=config.data.horizon,
-        history_example=data.unscale(batch.history, batch.series).astype(np.float32),
+        history_example=np.array(read_json(run.path / EXAMPLE_FILE)["history"], np.float32),
         card=card,
     )

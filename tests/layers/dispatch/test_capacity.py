@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from keras_modes import array
 
+from keras_modes import array
 from moe_apps.layers import Capacity, SwiGLUExperts
 
 

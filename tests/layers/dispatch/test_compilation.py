@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from keras_modes import TENSORFLOW, in_mode
 
+from keras_modes import TENSORFLOW, in_mode
 from moe_apps.layers.dispatch import compilation
 
 

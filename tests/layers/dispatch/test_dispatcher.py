@@ -3,8 +3,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from keras_modes import array
 
+from keras_modes import array
 from moe_apps.layers import Capacity, Dense, Dropless
 from moe_apps.layers.dispatch.dispatcher import active_expert_of_pair, get_dispatcher
 

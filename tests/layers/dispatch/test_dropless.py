@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras_modes import TENSORFLOW, array, in_mode
 
+from keras_modes import TENSORFLOW, array, in_mode
 from moe_apps.layers import Dense, Dropless, SwiGLUExperts
 
 EXPERTS, TOKENS, K, FEATURES = 5, 13, 2, 3
@@ -25,16 +25,14 @@ def bank() -> SwiGLUExperts:
 def run(bank):
     """Outputs by kernel and mode; compiled once for all examples, since shapes never change."""
     x = np.random.default_rng(5).normal(size=(TOKENS, FEATURES)).astype("float32")
+
+    def outputs(dispatcher, mode):
+        return in_mode(lambda i, w: dispatcher(x, i, w, bank, True)[0], mode)
+
     compiled = {
-        (kernel, mode): in_mode(
-            lambda indices, weights, way=Dropless(kernel, block_size=4): way(
-                x, indices, weights, bank, True
-            )[0],
-            mode,
-        )
-        for kernel, mode in WAYS
+        (kernel, mode): outputs(Dropless(kernel, block_size=4), mode) for kernel, mode in WAYS
     }
-    compiled["dense"] = in_mode(lambda i, w: Dense()(x, i, w, bank, True)[0], "eager")
+    compiled["dense"] = outputs(Dense(), "eager")
     return compiled
 
 
@@ -79,5 +77,5 @@ def test_any_block_size_gives_the_same(bank, run, block_size):
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match=r"`kernel` must be .*Received: 'sorted'"):
         Dropless("sorted")
-    with pytest.raises(ValueError, match="`block_size` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`block_size` must be at least 1. Received: 0"):
         Dropless(block_size=0)

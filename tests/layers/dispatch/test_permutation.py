@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras_modes import array
 
+from keras_modes import array
 from moe_apps.layers.dispatch.permutation import from_slots, place, rank_in_expert, to_slots
 
 EXPERTS = 4

@@ -3,8 +3,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from keras_modes import array
 
+from keras_modes import array
 from moe_apps.layers import FFNExperts, SwiGLUExperts
 from moe_apps.layers.experts.expert_bank import ExpertBank, PerExpert
 
@@ -50,7 +50,7 @@ def test_a_seeded_initializer_gives_the_same_bank_twice():
 
 
 def test_what_is_missing_or_wrong_is_named(rows):
-    with pytest.raises(ValueError, match="`num_experts` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`num_experts` must be at least 1. Received: 0"):
         SwiGLUExperts(0, 4)
     bank = ExpertBank(3)
     with pytest.raises(NotImplementedError, match="ExpertBank must define `compute`"):

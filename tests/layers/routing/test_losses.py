@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from keras import ops
-from keras_modes import array, in_mode
 
+from keras_modes import array, in_mode
 from moe_apps.layers.routing.losses import balance_loss, expert_load, masked_mean, z_loss
 
 MASK = np.array([True, True, False, True])

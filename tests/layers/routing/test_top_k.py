@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras_modes import array, in_mode
 
+from keras_modes import array, in_mode
 from moe_apps.layers import TopK
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
-from keras_modes import MODES
 
+from keras_modes import MODES
 from moe_apps.models.forecasting import TimeMoE
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_modes import TENSORFLOW, array, in_mode
 
+from keras_modes import TENSORFLOW, array, in_mode
 from moe_apps.models.forecasting import TimeMoE, greedy_schedule
 from moe_apps.models.forecasting.losses import PositionwiseHuber
 
@@ -39,7 +39,7 @@ def test_any_horizon_is_met_largest_first(horizon, lengths):
 
 
 def test_a_horizon_below_one_is_refused():
-    with pytest.raises(ValueError, match="`horizon` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`horizon` must be at least 1. Received: 0"):
         greedy_schedule(0, PAPER)
 
 

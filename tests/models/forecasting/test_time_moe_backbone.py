@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from keras import ops
-from keras_modes import array, in_mode
 
+from keras_modes import array, in_mode
 from moe_apps.models.forecasting import TimeMoEBackbone
 from moe_apps.models.forecasting.time_moe_backbone import PointEmbedding
 
@@ -107,5 +107,5 @@ def test_round_trip():
 
 
 def test_an_unknown_balance_form_is_refused():
-    with pytest.raises(ValueError, match='`balance_form` must be "paper" or "code". Received: x'):
+    with pytest.raises(ValueError, match=r'`balance_form` must be "paper" or "code". Received: x'):
         TimeMoEBackbone(**SIZES, balance_form="x")

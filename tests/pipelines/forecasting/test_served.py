@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_forecaster import HORIZON, LOOK_BACK, history, served, tiny_forecaster
 
 from moe_apps.models.forecasting import TimeMoE
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.panel import fill_missing as readers_rule
 from moe_apps.pipelines.forecasting.served import fill_missing
+from tiny_forecaster import HORIZON, LOOK_BACK, history, served, tiny_forecaster
 
 Forecast = Callable[[Any, int], np.ndarray]
 
