@@ -93,7 +93,7 @@ def test_dense_is_the_same_in_every_mode(make_moe, tokens, mode, dtype, toleranc
 @pytest.mark.parametrize("backward", [False, True])
 def test_slices_fail_to_compile_and_give_no_wrong_number(make_moe, tokens, backward):
     layer = make_moe(Dropless("slices"))
-    refused: tuple[type[Exception], ...] = (TypeError,)
+    refused: tuple[type[Exception], ...] = (ValueError,)  # said plainly on JAX
     if TENSORFLOW:
         import tensorflow as tf
 

@@ -50,6 +50,10 @@ class Dropless(Dispatcher):
     def __call__(
         self, tokens: Any, indices: Any, weights: Any, experts: Any, training: bool | None
     ) -> tuple[Any, Any]:
+        if self.kernel == "slices" and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                'The kernel "slices" needs the TensorFlow backend; use "auto" or "blocks".'
+            )
         expert = active_expert_of_pair(indices, weights, experts.num_experts)
         rank, count = rank_in_expert(expert, experts.num_experts)
         static = compiles_with_static_shapes() if self.kernel == "auto" else self.kernel == "blocks"

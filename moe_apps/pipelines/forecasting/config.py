@@ -103,7 +103,7 @@ class ForecastingTrainSettings(TrainSettings):
             little history; None for a quarter of the look-back.
     """
 
-    epochs: int = Field(default=10, ge=1, le=100_000)
+    epochs: int = Field(default=6, ge=1, le=100_000)
     steps_per_epoch: int | None = Field(default=100, ge=1)
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)

@@ -91,10 +91,16 @@ def error_by_step(by_step: Mapping[str, Sequence[float | None]], folder: Path) -
         numbers = [np.nan if value is None else value for value in values]
         steps = np.arange(1, len(numbers) + 1)
         axes.plot(steps, numbers, line, color=color, linewidth=1.6, label=name)
-    axes.set(xlabel="steps ahead", ylabel="MSE (scaled)", ylim=(0, None))
+    # A naive forecast that is far off would press the others together.
+    compared = [by_step[name] for name in STYLE if name in by_step]
+    top = 1.6 * max(value for values in compared for value in values if value is not None)
+    axes.set(xlabel="steps ahead", ylabel="MSE (scaled)", ylim=(0, top))
     axes.grid(axis="y", color="#e4e7eb")
     canvas.legend(loc="outside right upper", frameon=False)
-    caption = "Mean squared error of scaled values over all test windows, by step ahead."
+    caption = (
+        "Mean squared error of scaled values over all test windows, by step ahead; a baseline "
+        "that is far worse leaves the picture at the top."
+    )
     return Figure(_save(canvas, folder, "error_by_step"), "Error by step", caption)
 
 

@@ -74,7 +74,7 @@ def write_page(
             "parameters": metrics["parameters"]["total"],
             "active per point": metrics["parameters"]["active"],
             "test windows": facts["windows"]["test"],
-            "minutes of training": metrics["timing"]["training_seconds"] / 60,
+            "minutes of training": round(metrics["timing"]["training_seconds"] / 60, 1),
         },
         figures=tuple(drawn),
         tables=(_routing_table(routing), *_series_tables(scores)),

@@ -26,12 +26,20 @@ def history() -> np.ndarray:
 
 @pytest.fixture
 def make_model() -> Callable[..., TimeMoE]:
-    """A model of two blocks whose weights are large enough for outputs to be told apart."""
+    """A model whose weights are large enough for outputs to be told apart."""
 
     def make(**settings) -> TimeMoE:
         keras.utils.set_random_seed(1)
-        settings = {"context_length": 20, "horizon_lengths": (1, 3, 8), **settings}
-        model = TimeMoE.from_preset("tiny", hidden_dim=8, intermediate_dim=16, **settings)
+        settings = {
+            "num_layers": 1,
+            "num_heads": 2,
+            "hidden_dim": 8,
+            "intermediate_dim": 16,
+            "context_length": 20,
+            "horizon_lengths": (1, 3, 8),
+            **settings,
+        }
+        model = TimeMoE.from_preset("tiny", **settings)
         draw = np.random.default_rng(1).normal
         for variable in model.trainable_variables:
             if len(variable.shape) > 1:
