@@ -11,7 +11,9 @@ from keras import ops
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 MODES = ("eager", "graph", "xla") if TENSORFLOW else ("eager", "xla")
-QUICKEST = "eager" if TENSORFLOW else "xla"  # JAX compiles op by op where it runs eagerly
+# JAX compiles op by op where it runs eagerly, which takes long; a few tests do so all the same.
+QUICKEST = "eager" if TENSORFLOW else "xla"
+QUICK_MODES = MODES if TENSORFLOW else ("xla",)
 
 
 def in_mode(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
@@ -55,7 +57,7 @@ class Step(NamedTuple):
 def step(
     layer: Any,
     x: np.ndarray,
-    mode: str = "eager",
+    mode: str = QUICKEST,
     *,
     training: bool = True,
     with_losses: bool = True,

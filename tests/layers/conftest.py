@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_modes import MODES
+from keras_modes import QUICK_MODES
 from moe_apps.layers import MoE, Router, SwiGLU, SwiGLUExperts, TopK
 
 
@@ -27,7 +27,7 @@ class ByFirstFeatures(Router):
         return keras.ops.zeros_like(weights) + keras.ops.convert_to_tensor([[0.7, 0.3]])
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=QUICK_MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -128,7 +128,7 @@ def count_parameters(model: TimeMoE) -> dict[str, int]:
 
     Example:
         >>> count_parameters(TimeMoE.from_preset("tiny"))["total"]
-        78112
+        73984
     """
     total = model.count_params()
     idle = 0

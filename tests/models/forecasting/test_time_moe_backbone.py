@@ -37,9 +37,13 @@ def rms(x: np.ndarray) -> np.ndarray:
 
 def test_blocks_are_pre_norm_with_residuals(values):
     backbone = TimeMoEBackbone(**SIZES)
-    hidden = array(backbone.get_layer("embedding")(values))
-    hidden = hidden + array(backbone.get_layer("attention_0")(rms(hidden)))
-    hidden = hidden + array(backbone.get_layer("moe_0")(rms(hidden)))
+    embed, attend, mix = (
+        in_mode(backbone.get_layer(name), QUICKEST)
+        for name in ("embedding", "attention_0", "moe_0")
+    )
+    hidden = embed(values)
+    hidden = hidden + attend(rms(hidden))
+    hidden = hidden + mix(rms(hidden))
     outputs = run(backbone, values)["hidden"]
     np.testing.assert_allclose(outputs, rms(hidden), rtol=1e-3, atol=1e-4)
 
