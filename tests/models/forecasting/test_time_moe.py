@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -13,12 +15,12 @@ from moe_apps.models.forecasting.losses import PositionwiseHuber
 PAPER = (1, 8, 32, 64)
 
 
-def forecast(model: TimeMoE, history: np.ndarray, horizon: int, **arguments) -> np.ndarray:
-    return in_mode(lambda x: model.forecast(x, horizon, **arguments), QUICKEST)(history)
+def forecaster(model: TimeMoE, horizon: int, **arguments) -> Callable[[np.ndarray], np.ndarray]:
+    return in_mode(lambda history: model.forecast(history, horizon, **arguments), QUICKEST)
 
 
-def outputs(model: TimeMoE, values: np.ndarray) -> dict[str, np.ndarray]:
-    return in_mode(lambda x: model({"values": x}), QUICKEST)(values)
+def caller(model: TimeMoE) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    return in_mode(lambda values: model({"values": values}), QUICKEST)
 
 
 # === Schedule ===
@@ -92,9 +94,9 @@ def by_the_schedule(model: TimeMoE, history: np.ndarray, horizon: int) -> np.nda
         mean, scale = history.mean(axis=1, keepdims=True), history.std(axis=1, keepdims=True)
     plain = TimeMoE(model.backbone, model.context_length, model.horizon_lengths, normalize=False)
     plain.set_weights(model.get_weights())
-    values = (history - mean) / scale
+    values, outputs = (history - mean) / scale, caller(plain)
     for length in greedy_schedule(horizon, model.horizon_lengths):
-        new = outputs(plain, values)[f"horizon_{length}"][:, -1]
+        new = outputs(values)[f"horizon_{length}"][:, -1]
         values = np.concatenate([values, new], axis=1)
     return values[:, history.shape[1] :] * scale + mean
 
@@ -102,15 +104,18 @@ def by_the_schedule(model: TimeMoE, history: np.ndarray, horizon: int) -> np.nda
 @pytest.mark.parametrize("normalize", [True, False])
 def test_forecasts_follow_the_schedule(make_model, history, normalize):
     model = make_model(normalize=normalize)
-    history = history if normalize else history / 50
+    history, horizon = (history, 12) if normalize else (history / 50, 4)
     np.testing.assert_allclose(
-        forecast(model, history, 12), by_the_schedule(model, history, 12), rtol=1e-4, atol=1e-4
+        forecaster(model, horizon)(history),
+        by_the_schedule(model, history, horizon),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
 def test_forecasts_agree_in_every_mode(make_model, history, mode):
     model = make_model()
-    expected = forecast(model, history, 12)
+    expected = forecaster(model, 12)(history)
     assert expected.std() > 0.1
     run = in_mode(lambda x: model.forecast(x, 12), mode)
     np.testing.assert_allclose(run(history), expected, rtol=1e-4, atol=1e-4)
@@ -127,14 +132,13 @@ def test_the_horizon_may_be_a_tensor(make_model, history):
         autograph=False,
     )
     for x, horizon in ((history, 5), (history[:1, :7], 12)):
-        expected = forecast(model, x, horizon)
+        expected = forecaster(model, horizon)(x)
         np.testing.assert_allclose(run(x, horizon), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_series_is_forecast_by_itself_alone(make_model, history):
-    model = make_model()
-    together = forecast(model, history, 9)
-    np.testing.assert_allclose(forecast(model, history[1:], 9), together[1:], rtol=1e-4, atol=1e-4)
+    forecast = forecaster(make_model(), 9)
+    np.testing.assert_allclose(forecast(history[1:]), forecast(history)[1:], rtol=1e-4, atol=1e-4)
 
 
 def test_padding_on_the_left_changes_nothing(make_model, history):
@@ -142,7 +146,10 @@ def test_padding_on_the_left_changes_nothing(make_model, history):
     padded = np.concatenate([np.full((2, 5), -99.0, "float32"), history], axis=1)
     mask = np.broadcast_to(np.arange(25) >= 5, (2, 25))
     np.testing.assert_allclose(
-        forecast(model, padded, 9, mask=mask), forecast(model, history, 9), rtol=1e-4, atol=1e-3
+        forecaster(model, 3, mask=mask)(padded),
+        forecaster(model, 3)(history),
+        rtol=1e-4,
+        atol=1e-3,
     )
     weights = in_mode(lambda x: model.routing(x, mask=mask), QUICKEST)(padded)
     assert not weights[:, :5].any()
@@ -151,10 +158,10 @@ def test_padding_on_the_left_changes_nothing(make_model, history):
 
 
 def test_a_later_value_changes_no_earlier_output(make_model, history):
-    model = make_model(normalize=False)
+    outputs = caller(make_model(normalize=False))
     changed = history.copy()
     changed[:, 12:] += 5
-    before, after = (outputs(model, values / 50) for values in (history, changed))
+    before, after = (outputs(values / 50) for values in (history, changed))
     for name in before:
         one, two = before[name], after[name]
         np.testing.assert_allclose(two[:, :12], one[:, :12], rtol=1e-5, atol=1e-6)
@@ -163,29 +170,28 @@ def test_a_later_value_changes_no_earlier_output(make_model, history):
 
 def test_targets_after_the_context_do_not_touch_its_scale(make_model, history):
     """Training windows hold the targets too; they must not leak through the normalisation."""
-    model = make_model(context_length=12)
+    outputs = caller(make_model(context_length=12))
     changed = history.copy()
     changed[:, 12:] *= 3
-    before, after = (outputs(model, values)["horizon_3"] for values in (history, changed))
+    before, after = (outputs(values)["horizon_3"] for values in (history, changed))
     np.testing.assert_allclose(after[:, :12], before[:, :12], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
 def test_units_are_no_matter_when_windows_are_normalised(make_model, history, normalize):
-    model = make_model(normalize=normalize)
-    here = forecast(model, history, 9)
-    moved = forecast(model, 7 * history - 300, 9)
-    assert np.allclose(moved, 7 * here - 300, rtol=1e-3, atol=1e-2) is normalize
+    forecast = forecaster(make_model(normalize=normalize), 9)
+    moved = forecast(7 * history - 300)
+    assert np.allclose(moved, 7 * forecast(history) - 300, rtol=1e-3, atol=1e-2) is normalize
 
 
 def test_a_constant_history_gives_finite_numbers(make_model):
     constants = np.array([0.0, 5.0, 1e6, 1e-9], "float32")
     history = np.repeat(constants[:, None], 20, axis=1)
-    assert np.isfinite(forecast(make_model(), history, 9)).all()
+    assert np.isfinite(forecaster(make_model(), 9)(history)).all()
 
 
 def test_one_point_of_history_is_enough(make_model, history):
-    assert np.isfinite(forecast(make_model(), history[:, :1], 9)).all()
+    assert np.isfinite(forecaster(make_model(), 9)(history[:, :1])).all()
 
 
 def test_outputs_are_float32_under_every_policy(make_model, history):
@@ -199,12 +205,12 @@ def test_outputs_are_float32_under_every_policy(make_model, history):
     mixed.set_weights(exact.get_weights())
     assert mixed.backbone.get_layer("ffn_0").compute_dtype == "bfloat16"
     far = 1000 + history
-    expected = outputs(exact, far)
-    for name, output in outputs(mixed, far).items():
+    expected = caller(exact)(far)
+    for name, output in caller(mixed)(far).items():
         assert output.dtype == np.float32
         error = (output - expected[name]).std() / expected[name].std(axis=1).mean()
         assert error < 0.05, name
-    assert forecast(mixed, far, 9).dtype == np.float32
+    assert forecaster(mixed, 3)(far).dtype == np.float32
 
 
 def test_routing_weighs_k_experts_of_each_layer(make_model, history):
@@ -239,7 +245,7 @@ def test_keras_file_and_config_bring_the_same_model_back(make_model, history, tm
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(
-        forecast(loaded, history, 9), forecast(model, history, 9), rtol=1e-6, atol=1e-6
+        forecaster(loaded, 3)(history), forecaster(model, 3)(history), rtol=1e-6, atol=1e-6
     )
 
 
