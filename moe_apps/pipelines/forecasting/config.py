@@ -104,7 +104,7 @@ class ForecastingTrainSettings(TrainSettings):
     """
 
     epochs: int = Field(default=6, ge=1, le=100_000)
-    steps_per_epoch: int | None = Field(default=100, ge=1)
+    steps_per_epoch: int | None = Field(default=60, ge=1)
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     weight_decay: float = Field(default=0.1, ge=0, le=10)

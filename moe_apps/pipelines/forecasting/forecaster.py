@@ -87,15 +87,20 @@ def forecast_function(
     model: TimeMoE, horizon: int, batch_size: int = 256
 ) -> Callable[..., FloatArray]:
     """A compiled `(history [n, time], mask=None) -> [n, horizon]` in batches of one shape."""
-    return _in_batches(lambda history, mask: model.forecast(history, horizon, mask), batch_size)
+    return _in_batches(
+        model, lambda history, mask: model.forecast(history, horizon, mask), batch_size
+    )
 
 
 def routing_function(model: TimeMoE, batch_size: int = 256) -> Callable[..., FloatArray]:
     """A compiled `(history [n, time], mask=None) -> [n, time, layers, experts]`, the weights."""
-    return _in_batches(model.routing, batch_size)
+    return _in_batches(model, model.routing, batch_size)
 
 
-def _in_batches(answer: Callable[..., Any], batch_size: int) -> Callable[..., FloatArray]:
+def _in_batches(
+    model: TimeMoE, answer: Callable[..., Any], batch_size: int
+) -> Callable[..., FloatArray]:
+    weights = model.weights
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -103,7 +108,14 @@ def _in_batches(answer: Callable[..., Any], batch_size: int) -> Callable[..., Fl
     else:
         import jax
 
-        compiled = jax.jit(answer)
+        # Weights go in as arguments: what a jitted function closes over is frozen into it.
+        @jax.jit
+        def pure(values: list[Any], history: Any, mask: Any) -> Any:
+            with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
+                return answer(history, mask)
+
+        def compiled(history: Any, mask: Any) -> Any:
+            return pure([weight.value for weight in weights], history, mask)
 
     def run(history: FloatArray, mask: npt.NDArray[np.bool_] | None = None) -> FloatArray:
         count = len(history)

@@ -63,3 +63,11 @@ def test_batches_change_nothing(model, count):
     expected = np.asarray(model.forecast(history, 10))
     np.testing.assert_allclose(answer, expected, atol=1e-5)
     assert routing_function(model, 4)(history).shape == (count, 12, 1, 4)
+
+
+def test_forecasts_follow_the_weights(model):
+    history = np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32)
+    answer = forecast_function(model, 10, batch_size=2)
+    before, head = answer(history), model.heads[1].kernel
+    head.assign(head * 2 + 1)
+    assert np.abs(answer(history) - before).max() > 0.1
