@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DELETE_ON_ERROR:
 
 run: .venv/installed-samples
-	$(BIN)/moe-apps train forecasting
+	$(BIN)/moe-apps train forecasting --config configs/weather.yaml
 
 test: .venv/installed-test
 	KERAS_BACKEND=tensorflow $(PYTEST)

@@ -30,7 +30,8 @@ def show_results(metrics: Mapping[str, Any], headline: str, higher_is_better: bo
     rows = sorted(
         _compared(metrics).items(), key=lambda row: _rank(row[1], headline, higher_is_better)
     )
-    columns = [name for name, value in metrics["test"].items() if _is_number(value)]
+    # Whole numbers are counts, not errors.
+    columns = [name for name, value in metrics["test"].items() if isinstance(value, float)]
     table = Table(
         title=f"{metrics['domain']}: {metrics['system']}, test part", title_justify="left"
     )

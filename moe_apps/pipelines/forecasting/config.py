@@ -128,7 +128,7 @@ class EvaluationSettings(Settings):
     stride: int = Field(default=1, ge=1)
     validation_windows: int = Field(default=1000, ge=1)
     dense_twin: bool = True
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=64, ge=1)
 
 
 class ForecastingConfig(RunConfig):

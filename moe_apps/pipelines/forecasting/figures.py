@@ -70,7 +70,7 @@ def forecasts(
         axes.set_title(data.panel.series[series].name, loc="left", fontsize=10)
         axes.tick_params(labelsize=8)
         if isinstance(times, pd.DatetimeIndex):
-            locator = AutoDateLocator(maxticks=6)
+            locator = AutoDateLocator(minticks=3, maxticks=8)
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     handles, labels = grid[0].get_legend_handles_labels()
