@@ -1,4 +1,4 @@
-"""One way to find domains, routers and expert banks by name, ours and those of other packages."""
+"""One way to find domains and kinds of layers by name, ours and those of other packages."""
 
 from __future__ import annotations
 
@@ -98,4 +98,6 @@ ROUTERS: Registry[Any] = Registry("router", "moe_apps.routers", home="moe_apps.l
 EXPERT_BANKS: Registry[Any] = Registry(
     "expert bank", "moe_apps.expert_banks", home="moe_apps.layers"
 )
+LAYERS: Registry[Any] = Registry("layer", "moe_apps.layers", home="moe_apps.layers")
+CALLBACKS: Registry[Any] = Registry("callback", "moe_apps.callbacks", home="moe_apps.layers")
 DOMAINS: Registry[Any] = Registry("domain", "moe_apps.domains")

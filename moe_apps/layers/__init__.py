@@ -3,7 +3,7 @@
 from moe_apps.layers.dispatch import Capacity, Dense, Dispatcher, Dropless
 from moe_apps.layers.experts import ExpertBank, FFNExperts, SwiGLU, SwiGLUExperts
 from moe_apps.layers.moe import MoE
-from moe_apps.layers.routing import Router, RoutingDecision, TopK
+from moe_apps.layers.routing import Router, RouterInputs, RoutingDecision, TopK
 
 __all__ = [
     "Capacity",
@@ -14,6 +14,7 @@ __all__ = [
     "FFNExperts",
     "MoE",
     "Router",
+    "RouterInputs",
     "RoutingDecision",
     "SwiGLU",
     "SwiGLUExperts",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from moe_apps.layers.dispatch import Dispatcher, get_dispatcher
+from moe_apps.layers.dispatch.assigned import run_chosen_tokens, run_mixed_slots
 from moe_apps.layers.experts import ExpertBank
-from moe_apps.layers.routing import Router
+from moe_apps.layers.routing import Router, RoutingDecision
 from moe_apps.layers.routing.trackers import RoutingTracker
 
 
@@ -24,13 +26,20 @@ class MoE(keras.layers.Layer):
         router: a `Router`; it takes its number of experts from the bank.
         experts: an `ExpertBank`.
         shared: a layer that every token passes through, added to the sum; None for none.
-        dispatch: "dropless" (default; never drops), "capacity", "dense", or a `Dispatcher`.
+        dispatch: "dropless" (default; never drops), "capacity", "dense", or a `Dispatcher`. It
+            serves routers by which tokens choose experts; where experts choose tokens, or slots
+            mix them, the router has said all.
+        level: "token" routes each position of `x` by its features. "sample" routes each example
+            as a whole by the mean of its features over all positions, and an expert gets the
+            whole example, `(..., *positions, features)`: for banks of convolutions.
 
     Call arguments:
-        x: `(..., features)`.
-        mask: boolean `(...)`, true for real tokens. Padding takes no slot, enters no loss and no
-            statistic, and gets only the shared layer's output.
+        x: `(..., features)`; at level "sample" `(batch, *positions, features)`.
+        mask: boolean `(...)`, true for real tokens; at level "sample" `(batch,)`, true for real
+            examples. Padding takes no slot, enters no loss and no statistic, and gets only the
+            shared layer's output.
         state: what the router of the layer below returned, for routers that carry state.
+        context: what the router looks at besides `x`, for routers that say so.
         return_routing: also return `{"weights", "probabilities"}`, each `(..., experts)` float32;
             weights are 0 for experts that were not chosen.
 
@@ -56,22 +65,31 @@ class MoE(keras.layers.Layer):
         experts: ExpertBank | dict[str, Any],
         shared: keras.layers.Layer | dict[str, Any] | None = None,
         dispatch: str | Dispatcher | dict[str, Any] = "dropless",
+        level: Literal["token", "sample"] = "token",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if level not in ("token", "sample"):
+            raise ValueError(f'`level` must be "token" or "sample". Received: {level!r}')
         self.supports_masking = True
         self.router: Router = _revive(router)
         self.experts: ExpertBank = _revive(experts)
         self.shared = _revive(shared)
         self.dispatch = get_dispatcher(dispatch)
+        self.level = level
         self.router.bind(self.experts.num_experts)
         self.tracker = RoutingTracker(self.experts.num_experts, name=self.name)
 
     def build(self, input_shape: Any) -> None:
         features = input_shape[-1]
+        positions = tuple(input_shape[1:-1]) if self.level == "sample" else ()
+        if None in positions:
+            raise ValueError(
+                f'At level "sample" all axes but the batch must be known. Received: {input_shape}'
+            )
         parts: list[tuple[keras.layers.Layer, Any]] = [
             (self.router, (None, features)),
-            (self.experts, (None, None, features)),
+            (self.experts, (None, None, *positions, features)),
         ]
         if self.shared is not None:
             parts.append((self.shared, input_shape))
@@ -85,15 +103,14 @@ class MoE(keras.layers.Layer):
         x: Any,
         mask: Any = None,
         state: Any = None,
+        context: Any = None,
         return_routing: bool = False,
         training: bool | None = None,
     ) -> Any:
-        decision = self.router(x, mask=mask, state=state, training=training)
-        tokens = ops.reshape(x, (-1, x.shape[-1]))
-        outputs, drop_rate = self.dispatch(
-            tokens, decision.indices, decision.weights, self.experts, training
-        )
-        outputs = ops.reshape(outputs, (*ops.shape(x)[:-1], outputs.shape[-1]))
+        whole = self.level == "sample"
+        routed = ops.mean(x, axis=tuple(range(1, len(x.shape) - 1))) if whole else x
+        decision = self.router(routed, mask=mask, state=state, context=context, training=training)
+        outputs, drop_rate = self._run_experts(x, decision, training)
         if self.shared is not None:
             outputs = outputs + self.shared(x)
         if training:
@@ -104,16 +121,35 @@ class MoE(keras.layers.Layer):
             )
         extras: tuple[Any, ...] = () if decision.state is None else (decision.state,)
         if return_routing:
-            extras += (self._routing(decision, ops.shape(x)[:-1]),)
+            extras += (self._routing(decision, ops.shape(routed)[:-1]),)
         return (outputs, *extras) if extras else outputs
 
-    def _routing(self, decision: Any, leading: Any) -> dict[str, Any]:
+    def _run_experts(
+        self, x: Any, decision: RoutingDecision, training: bool | None
+    ) -> tuple[Any, Any]:
+        """The experts' weighted outputs in the shape of `x`, and the share of dropped pairs."""
+        unit = 1 if self.level == "sample" else len(x.shape) - 1  # leading axes of what is routed
+        leading, shape = ops.shape(x)[:unit], tuple(x.shape[unit:])
+        rows = ops.reshape(x, (-1, math.prod(shape)))
+        experts = self.experts if len(shape) == 1 else _WholeSamples(self.experts, shape)
+        drop_rate: Any = 0.0
+        if decision.kind == "expert":
+            outputs = run_chosen_tokens(rows, decision, experts)
+        elif decision.kind == "slots":
+            outputs = run_mixed_slots(rows, decision, experts)
+        else:
+            outputs, drop_rate = self.dispatch(
+                rows, decision.indices, decision.weights, experts, training
+            )
+        if len(shape) == 1:
+            return ops.reshape(outputs, (*leading, outputs.shape[-1])), drop_rate
+        return ops.reshape(outputs, (*leading, *experts.output_shape)), drop_rate
+
+    def _routing(self, decision: RoutingDecision, leading: Any) -> dict[str, Any]:
         """Weights and probabilities per token over all experts, in the input's leading shape."""
-        chosen = ops.one_hot(decision.indices, self.experts.num_experts, dtype="float32")
-        weights = ops.sum(chosen * decision.weights[..., None], axis=-2)
         shape = (*leading, self.experts.num_experts)
         return {
-            "weights": ops.reshape(weights, shape),
+            "weights": ops.reshape(decision.weight_of_expert(), shape),
             "probabilities": ops.reshape(decision.probabilities, shape),
         }
 
@@ -125,7 +161,36 @@ class MoE(keras.layers.Layer):
             "experts": serialize(self.experts),
             "shared": serialize(self.shared) if self.shared is not None else None,
             "dispatch": serialize(self.dispatch),
+            "level": self.level,
         }
+
+
+class _WholeSamples:
+    """A bank on whole examples, for dispatchers that move flat rows.
+
+    Args:
+        bank: experts that take `(..., rows, *positions, features)`.
+        shape: `(*positions, features)` of an example.
+    """
+
+    def __init__(self, bank: ExpertBank, shape: Any) -> None:
+        self.bank = bank
+        self.num_experts = bank.num_experts
+        self.shape = shape
+        # The experts may change the number of features and nothing else.
+        self.output_shape = (*shape[:-1], bank.features_out(shape[-1]))
+
+    def __call__(self, rows: Any, expert_ids: Any = None) -> Any:
+        if isinstance(rows, list | tuple):
+            return [self._flat(y) for y in self.bank([self._whole(x) for x in rows])]
+        return self._flat(self.bank(self._whole(rows), expert_ids=expert_ids))
+
+    def _whole(self, rows: Any) -> Any:
+        return ops.reshape(rows, (*ops.shape(rows)[:-1], *self.shape))
+
+    def _flat(self, outputs: Any) -> Any:
+        rows = ops.shape(outputs)[: -len(self.shape)]
+        return ops.reshape(outputs, (*rows, math.prod(self.output_shape)))
 
 
 def _revive(part: Any) -> Any:

@@ -8,22 +8,18 @@ import numpy as np
 import pytest
 
 from keras_modes import QUICK_MODES
-from moe_apps.layers import MoE, Router, SwiGLU, SwiGLUExperts, TopK
+from moe_apps.layers import MoE, Router, RouterInputs, SwiGLU, SwiGLUExperts, TopK
 
 
 @keras.saving.register_keras_serializable(package="tests")
 class ByFirstFeatures(Router):
     """Sends a token to the experts that its first two features name, with weights 0.7 and 0.3."""
 
-    def select(self, logits: Any) -> Any:
-        return keras.ops.cast(self.named, "int32")
+    def select(self, logits: Any, inputs: RouterInputs) -> Any:
+        return keras.ops.cast(inputs.tokens[:, :2], "int32")
 
-    def score(self, tokens: Any, training: bool | None) -> Any:
-        self.named = tokens[:, :2]
-        return super().score(tokens, training)
-
-    def weigh(self, logits: Any, probabilities: Any, indices: Any) -> Any:
-        weights = super().weigh(logits, probabilities, indices)
+    def weigh(self, logits: Any, probabilities: Any, indices: Any, inputs: RouterInputs) -> Any:
+        weights = super().weigh(logits, probabilities, indices, inputs)
         return keras.ops.zeros_like(weights) + keras.ops.convert_to_tensor([[0.7, 0.3]])
 
 

@@ -236,9 +236,8 @@ def test_routing_is_returned_when_asked(make_moe, tokens):
 class Counting(TopK):
     """Hands the next layer how many layers the token has seen."""
 
-    def call(self, x, mask=None, state=None, training=None):
-        decision = super().call(x, mask, state, training)
-        return decision._replace(state=1 if state is None else state + 1)
+    def advance(self, inputs):
+        return 1 if inputs.state is None else inputs.state + 1
 
 
 def test_state_goes_from_layer_to_layer():

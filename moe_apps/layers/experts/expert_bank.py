@@ -54,6 +54,9 @@ class ExpertBank(keras.layers.Layer):
         num_experts: number of experts, at least 1.
         kernel_initializer: initializer of one expert's matrices.
 
+    A row is a vector `(features,)`; banks of convolutions take whole examples
+    `(*positions, features)` for rows and say so.
+
     Call forms, all with the same result per row:
         `(experts, rows, features)`: group g is served by expert g. A group axis of 1 sends the
         same rows to all experts.
@@ -79,6 +82,10 @@ class ExpertBank(keras.layers.Layer):
         )
         self.stacked_weights.append(weight)
         return weight
+
+    def features_out(self, features: int) -> int:
+        """Number of output features for `features` of the input: as many here."""
+        return features
 
     def compute(self, x: Any, *weights: Any) -> Any:
         """Outputs `(..., rows, features_out)` of the experts whose weights are given."""

@@ -7,12 +7,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts.expert_bank import ExpertBank
 from moe_apps.registry import EXPERT_BANKS
 
 
-@EXPERT_BANKS.register("ffn")
-@keras.saving.register_keras_serializable(package="moe_apps")
+@listed(
+    EXPERT_BANKS,
+    "ffn",
+    paper="Shazeer et al. 2017, arXiv 1701.06538",
+    purpose="two-layer networks",
+)
 class FFNExperts(ExpertBank):
     """Two-layer experts: `activation(x W1 + b1) W2 + b2`.
 
@@ -48,13 +53,16 @@ class FFNExperts(ExpertBank):
 
     def build(self, input_shape: Any) -> None:
         features = input_shape[-1]
-        outputs = self.output_dim or features
+        outputs = self.features_out(features)
         self.add_stacked_weight("kernel_1", (features, self.hidden_dim), self.kernel_initializer)
         self.add_stacked_weight("kernel_2", (self.hidden_dim, outputs), self.kernel_initializer)
         if self.use_bias:
             self.add_stacked_weight("bias_1", (1, self.hidden_dim), "zeros")
             self.add_stacked_weight("bias_2", (1, outputs), "zeros")
         self.built = True
+
+    def features_out(self, features: int) -> int:
+        return self.output_dim or features
 
     def compute(self, x: Any, *weights: Any) -> Any:
         kernel_1, kernel_2, *biases = weights

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts.expert_bank import ExpertBank
 from moe_apps.registry import EXPERT_BANKS
 
@@ -19,8 +20,12 @@ def swiglu(x: Any, gate: Any, up: Any, down: Any) -> Any:
     return ops.matmul(ops.silu(ops.matmul(x, gate)) * ops.matmul(x, up), down)
 
 
-@EXPERT_BANKS.register("swiglu")
-@keras.saving.register_keras_serializable(package="moe_apps")
+@listed(
+    EXPERT_BANKS,
+    "swiglu",
+    paper="Shazeer 2020, arXiv 2002.05202",
+    purpose="gated networks, as language models have them",
+)
 class SwiGLUExperts(ExpertBank):
     """Gated experts without biases: `(silu(x gate) * (x up)) down`.
 

@@ -1,8 +1,16 @@
 """Routers: from token features to a `RoutingDecision`."""
 
-from moe_apps.layers.routing.decision import RoutingDecision
+from moe_apps.layers.routing.decision import RouterInputs, RoutingDecision
 from moe_apps.layers.routing.losses import balance_loss, expert_load, z_loss
 from moe_apps.layers.routing.router import Router
 from moe_apps.layers.routing.top_k import TopK
 
-__all__ = ["Router", "RoutingDecision", "TopK", "balance_loss", "expert_load", "z_loss"]
+__all__ = [
+    "Router",
+    "RouterInputs",
+    "RoutingDecision",
+    "TopK",
+    "balance_loss",
+    "expert_load",
+    "z_loss",
+]

@@ -7,12 +7,18 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from moe_apps.layers.catalogue import listed
+from moe_apps.layers.routing.decision import RouterInputs
 from moe_apps.layers.routing.router import Router
 from moe_apps.registry import ROUTERS
 
 
-@ROUTERS.register("top_k")
-@keras.saving.register_keras_serializable(package="moe_apps")
+@listed(
+    ROUTERS,
+    "top_k",
+    paper="Shazeer et al. 2017, arXiv 1701.06538; Fedus et al. 2021, arXiv 2101.03961",
+    purpose="the k best experts of each token",
+)
 class TopK(Router):
     """Sends each token to the k experts with the highest scores.
 
@@ -33,8 +39,6 @@ class TopK(Router):
         seed: seed of the jitter.
         **kwargs: `num_experts`, `balance_loss_weight`, `z_loss_weight`, `kernel_initializer`
             of `Router`.
-
-    Batch-independent and causal: a token's experts depend on that token alone.
 
     Example:
         >>> decision = TopK(k=2, num_experts=4)(keras.random.normal((3, 5, 8)))
@@ -72,22 +76,25 @@ class TopK(Router):
         if self.k > num_experts:
             raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
 
-    def score(self, tokens: Any, training: bool | None) -> Any:
-        if training and self.jitter:
+    def score(self, inputs: RouterInputs) -> Any:
+        if inputs.training and self.jitter:
             noise = keras.random.uniform(
-                ops.shape(tokens), 1 - self.jitter, 1 + self.jitter, seed=self.seed_generator
+                ops.shape(inputs.tokens),
+                1 - self.jitter,
+                1 + self.jitter,
+                seed=self.seed_generator,
             )
-            tokens = tokens * noise
-        return super().score(tokens, training)
+            inputs = inputs._replace(tokens=inputs.tokens * noise)
+        return super().score(inputs)
 
-    def select(self, logits: Any) -> Any:
+    def select(self, logits: Any, inputs: RouterInputs) -> Any:
         return ops.cast(ops.top_k(logits, self.k)[1], "int32")
 
-    def weigh(self, logits: Any, probabilities: Any, indices: Any) -> Any:
+    def weigh(self, logits: Any, probabilities: Any, indices: Any, inputs: RouterInputs) -> Any:
         if self.softmax == "chosen":
             weights = ops.softmax(ops.take_along_axis(logits, indices, axis=-1), axis=-1)
         else:
-            weights = super().weigh(logits, probabilities, indices)
+            weights = super().weigh(logits, probabilities, indices, inputs)
         if self.renormalize:
             weights = weights / ops.sum(weights, axis=-1, keepdims=True)
         return weights

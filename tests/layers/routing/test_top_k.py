@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_modes import array, in_mode
-from moe_apps.layers import TopK
+from moe_apps.layers import RouterInputs, TopK
 
 
 @pytest.fixture
@@ -100,7 +100,8 @@ def test_jitter_is_in_training_only_and_seeded(rows):
     def logits(seed: int, training: bool) -> np.ndarray:
         router = TopK(k=1, num_experts=5, jitter=0.3, seed=seed, kernel_initializer="ones")
         router.build(rows.shape)
-        return array(router.score(ops.convert_to_tensor(rows), training))
+        tokens = ops.convert_to_tensor(rows)
+        return array(router.score(RouterInputs(tokens, None, (40,), None, None, training)))
 
     still = rows.sum(axis=1, keepdims=True) * np.ones((1, 5))
     np.testing.assert_allclose(logits(1, False), still, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,66 @@
+"""Makes an example of every router, expert bank and layer that can be had by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from moe_apps.registry import EXPERT_BANKS, LAYERS, ROUTERS
+
+EXPERTS, FEATURES = 4, 6
+"""Numbers of experts and features of all examples."""
+
+# What an entry needs beside its defaults. An entry that is not here is made with its defaults,
+# so a new one is tested with no line here, or fails until it has one.
+ROUTER_SETTINGS: dict[str, dict[str, Any]] = {}
+BANK_SETTINGS: dict[str, dict[str, Any]] = {}
+LAYER_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {}
+
+# What a router's or layer's call needs beside `x` `(batch, time, features)`.
+CONTEXT: dict[str, Callable[[np.ndarray], Any]] = {}
+CALL: dict[str, Callable[[np.ndarray], dict[str, Any]]] = {}
+
+
+class Entry(NamedTuple):
+    kind: str
+    name: str
+    cls: Any
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def entries(kind: str, registry: Any) -> list[Entry]:
+    return [Entry(kind, name, registry.get(name)) for name in registry.names()]
+
+
+ROUTER_ENTRIES = entries("router", ROUTERS)
+BANK_ENTRIES = entries("bank", EXPERT_BANKS)
+LAYER_ENTRIES = entries("layer", LAYERS)
+
+
+def make(entry: Entry, **settings: Any) -> Any:
+    """An example of the entry: four experts, other settings by default or from the tables."""
+    keras.utils.set_random_seed(1)  # equal examples at every call
+    name = f"{entry.kind}_example"
+    if entry.kind == "router":
+        given = {"num_experts": EXPERTS, **ROUTER_SETTINGS.get(entry.name, {}), **settings}
+    elif entry.kind == "bank":
+        needed = {"num_experts": EXPERTS, "hidden_dim": 5}
+        given = {**BANK_SETTINGS.get(entry.name, needed), **settings}
+    else:
+        given = {**LAYER_SETTINGS.get(entry.name, dict)(), **settings}
+    return entry.cls(name=name, **given)
+
+
+def context_of(entry: Entry, x: np.ndarray) -> Any:
+    """The `context` argument of a router for the input `x`."""
+    return CONTEXT[entry.name](x) if entry.name in CONTEXT else None
+
+
+def call_arguments(entry: Entry, x: np.ndarray) -> dict[str, Any]:
+    """The arguments of a layer's call beside `x`."""
+    return CALL[entry.name](x) if entry.name in CALL else {}
