@@ -131,7 +131,7 @@ class MoE(keras.layers.Layer):
         unit = 1 if self.level == "sample" else len(x.shape) - 1  # leading axes of what is routed
         leading, shape = ops.shape(x)[:unit], tuple(x.shape[unit:])
         rows = ops.reshape(x, (-1, math.prod(shape)))
-        experts = self.experts if len(shape) == 1 else _WholeSamples(self.experts, shape)
+        experts: Any = self.experts if len(shape) == 1 else _WholeSamples(self.experts, shape)
         drop_rate: Any = 0.0
         if decision.kind == "expert":
             outputs = run_chosen_tokens(rows, decision, experts)
