@@ -2,6 +2,7 @@
 # make test     run the tests on TensorFlow, and those of the layers and models on JAX too
 # make test-all the same, with the slow tests
 # make lint     style, types and the order of imports between the floors
+# make docs     write docs/layers.md from the code
 # make bench    measure what the MoE layer costs
 # make clean    remove caches and build outputs (not .venv, runs or the tracking store)
 #
@@ -14,7 +15,7 @@ BOTH_BACKENDS := tests/layers tests/models moe_apps/layers moe_apps/models
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: run test test-all lint bench clean
+.PHONY: run test test-all lint docs bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed-samples
@@ -33,6 +34,9 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/installed-test
+	$(BIN)/python -c 'from moe_apps.layers.catalogue import markdown; print(markdown(), end="")' > docs/layers.md
 
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/moe_layer.py

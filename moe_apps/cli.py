@@ -52,8 +52,16 @@ def start(
 
 
 @app.command("list")
-def list_domains(as_json: AsJson = False) -> None:
-    """Show domains, their systems and papers."""
+def list_what_there_is(
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Routers, expert banks and other layers instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show domains, their systems and papers, or the layers."""
+    if layers:
+        _list_layers(as_json)
+        return
     from moe_apps.registry import DOMAINS
 
     rows = []
@@ -68,6 +76,19 @@ def list_domains(as_json: AsJson = False) -> None:
         from moe_apps import tables
 
         tables.show_domains(rows)
+
+
+def _list_layers(as_json: bool) -> None:
+    with _work():
+        from moe_apps.layers.catalogue import rows
+
+        found = list(rows())
+    if as_json:
+        _print_json({"layers": found})
+    else:
+        from moe_apps import tables
+
+        tables.show_layers(found)
 
 
 @app.command()

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 MODEL, TWIN = "the model", "dense twin"
+YES_NO = {True: "yes", False: "no", None: ""}
 
 
 def show_domains(rows: list[dict[str, Any]]) -> None:
@@ -23,6 +25,25 @@ def show_domains(rows: list[dict[str, Any]]) -> None:
             console.print(text, markup=False)
     if not rows:
         console.print("No domain is installed.")
+
+
+def show_layers(rows: list[dict[str, Any]]) -> None:
+    """Print the catalogue of layers, a table a kind."""
+    console = _console()
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        table = Table(title=f"{kind}s", title_justify="left")
+        for column in ("name", "for", "source", "batch-independent", "causal"):
+            table.add_column(column)
+        for row in rows:
+            if row["kind"] == kind:
+                mark = " (interpretation)" if row["interpretation"] else ""
+                table.add_row(
+                    row["name"],
+                    escape(row["purpose"] or ""),
+                    escape(f"{row['paper'] or ''}{mark}"),
+                    *(YES_NO[row[claim]] for claim in ("batch_independent", "causal")),
+                )
+        console.print(table)
 
 
 def show_results(metrics: Mapping[str, Any], headline: str, higher_is_better: bool) -> None:

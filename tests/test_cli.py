@@ -220,3 +220,13 @@ def test_help_version_and_usage() -> None:
     usage = run("train", "toy", "--epochs", "3", code=2)
     assert "No such option" in usage.stderr
     assert "Traceback" not in usage.stderr
+
+
+def test_list_layers_shows_every_router_with_its_paper() -> None:
+    from moe_apps.registry import ROUTERS
+
+    listed = json.loads(run("list", "--layers", "--json").stdout)["layers"]
+    assert set(ROUTERS.names()) <= {row["name"] for row in listed}
+    found = next(row for row in listed if row["name"] == "top_k")
+    assert found["class"] == "TopK" and "1701.06538" in found["paper"] and found["causal"] is True
+    assert "top_k" in run("list", "--layers").stdout

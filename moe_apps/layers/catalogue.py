@@ -96,7 +96,7 @@ def markdown() -> str:
     lines = [
         "# Layers",
         "",
-        "Written by `python -m moe_apps.layers.catalogue`; `moe-apps list --layers` prints it too.",
+        "Written from the code by `make docs`; `moe-apps list --layers` prints it too.",
         "",
         "*Batch-independent*: at inference, with a dispatch that drops nothing, an example's",
         "output does not depend on the others of its batch. *Causal*: a token's output does not",
@@ -122,7 +122,3 @@ def markdown() -> str:
             f"| {words[row['batch_independent']]} | {words[row['causal']]} |"
         )
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")
