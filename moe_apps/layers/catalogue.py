@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -63,6 +64,30 @@ def listed(
         return registry.register(name)(cls)
 
     return enter
+
+
+def construct(registry: Registry[Any], name: str, **offered: Any) -> Any:
+    """Make an entry with those of the offered settings that its constructor takes.
+
+    A model that lets its user name a router or bank cannot know which settings that one has.
+
+    Args:
+        registry: where the entry is.
+        name: its name.
+        **offered: settings by name.
+
+    Example:
+        >>> construct(ROUTERS, "top_k", k=1, no_such_setting=3).k
+        1
+    """
+    cls = registry.get(name)
+    taken: set[str] = set()
+    for base in cls.__mro__:
+        parameters = inspect.signature(base.__init__).parameters.values()
+        taken.update(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break  # nothing is handed on to the bases behind it
+    return cls(**{key: value for key, value in offered.items() if key in taken})
 
 
 KINDS: dict[str, Registry[Any]] = {

@@ -9,6 +9,7 @@ from keras import ops
 
 from moe_apps.layers import MoE, SwiGLU
 from moe_apps.layers.attention import RotarySelfAttention
+from moe_apps.layers.catalogue import construct
 from moe_apps.layers.routing.pooled_balance import PooledBalanceLoss
 from moe_apps.registry import EXPERT_BANKS, ROUTERS
 
@@ -74,8 +75,8 @@ class TimeMoEBackbone(keras.Model):
         balance_loss_weight: factor of the balance loss.
         balance_form: "paper": each layer's loss, 1 at balance, averaged over layers; "code":
             pooled over layers, k at balance.
-        router: name of a registered router; it gets `k`, where it has one.
-        experts: name of a registered expert bank.
+        router: name of a registered router; it gets `k`, where it has one. It must be causal.
+        experts: name of a registered expert bank; it gets `hidden_dim`, where it has one.
         dispatch: "dropless", "capacity" or "dense".
         initializer_std: deviation of all initial matrices but the embedding's.
         embedding_std: deviation of the embedding's. The released code has 0.02 for both. There
@@ -114,6 +115,11 @@ class TimeMoEBackbone(keras.Model):
     ) -> None:
         if balance_form not in ("paper", "code"):
             raise ValueError(f'`balance_form` must be "paper" or "code". Received: {balance_form}')
+        card = getattr(ROUTERS.get(router), "card", None)
+        if card is not None and not card.causal:
+            raise ValueError(
+                f"router {router!r} is not causal: a forecast would be made from later points."
+            )
         per_layer = balance_loss_weight / num_layers if balance_form == "paper" else 0.0
 
         # === Layers ===
@@ -128,11 +134,17 @@ class TimeMoEBackbone(keras.Model):
                 width = 2 * intermediate_dim  # the shared unit and k routed ones of width / k
                 return SwiGLU(width, kernel_initializer=normal(), dtype=dtype, name=f"ffn_{block}")
             return MoE(
-                ROUTERS.get(router)(
-                    k=k, balance_loss_weight=per_layer, kernel_initializer=normal()
+                construct(
+                    ROUTERS,
+                    router,
+                    k=k,
+                    balance_loss_weight=per_layer,
+                    kernel_initializer=normal(),
                 ),
-                EXPERT_BANKS.get(experts)(
-                    num_experts,
+                construct(
+                    EXPERT_BANKS,
+                    experts,
+                    num_experts=num_experts,
                     hidden_dim=intermediate_dim // k,
                     kernel_initializer=normal(),
                     dtype=dtype,
@@ -154,7 +166,8 @@ class TimeMoEBackbone(keras.Model):
             dtype=dtype,
             name="embedding",
         )(values)
-        routings = []
+        routings: list[Any] = []
+        state = None
         for block in range(num_layers):
             attention = RotarySelfAttention(
                 num_heads,
@@ -167,7 +180,10 @@ class TimeMoEBackbone(keras.Model):
             normed = norm(f"ffn_norm_{block}")(hidden)
             layer = feed_forward(block)
             if num_experts:
-                mixed, routing = layer(normed, mask=mask, return_routing=True)
+                mixed, *carried, routing = layer(
+                    normed, mask=mask, state=state, return_routing=True
+                )
+                state = carried[0] if carried else None
                 routings.append(routing)
             else:
                 mixed = layer(normed)

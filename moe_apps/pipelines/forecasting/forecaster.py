@@ -136,7 +136,7 @@ def _in_batches(
 
 
 def count_parameters(model: TimeMoE) -> dict[str, int]:
-    """Parameters in all, and those that work on one point (k of the routed experts).
+    """Parameters in all, and those that work on one point (at most k routed experts).
 
     Example:
         >>> count_parameters(TimeMoE.from_preset("tiny"))["total"]
@@ -146,6 +146,8 @@ def count_parameters(model: TimeMoE) -> dict[str, int]:
     idle = 0
     for layer in model.backbone.layers:
         if isinstance(layer, MoE):
-            share = 1 - layer.router.k / layer.experts.num_experts
+            # A router without a fixed number of experts may use all of them.
+            experts = layer.experts.num_experts
+            share = 1 - min(getattr(layer.router, "k", experts), experts) / experts
             idle += round(layer.experts.count_params() * share)
     return {"total": total, "active": total - idle}

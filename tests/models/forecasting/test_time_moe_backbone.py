@@ -7,6 +7,7 @@ from keras import ops
 from keras_modes import QUICKEST, array, in_mode
 from moe_apps.models.forecasting import TimeMoEBackbone
 from moe_apps.models.forecasting.time_moe_backbone import PointEmbedding
+from moe_apps.registry import ROUTERS
 
 SIZES = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_experts": 4}
 
@@ -103,6 +104,26 @@ def test_parts_are_chosen_by_name(values):
     backbone = TimeMoEBackbone(**SIZES, experts="ffn", dispatch="dense", k=1)
     assert type(backbone.get_layer("moe_0").experts).__name__ == "FFNExperts"
     assert run(backbone, values)["hidden"].shape == (3, 10, 8)
+
+
+@pytest.mark.parametrize("name", ROUTERS.names())
+def test_every_router_serves_or_is_refused_with_the_reason(values, name):
+    card = getattr(ROUTERS.get(name), "card", None)
+    sizes = {**SIZES, "num_layers": 2, "router": name}
+    if card is not None and not card.causal:
+        with pytest.raises(ValueError, match=f"router '{name}' is not causal"):
+            TimeMoEBackbone(**sizes)
+        return
+    try:
+        backbone = TimeMoEBackbone(**sizes)
+    except ValueError as error:
+        assert "context" in str(error) or "bank" in str(error)  # what the decoder cannot give
+        return
+    later = values.copy()
+    later[:, 6:] += 1
+    one, two = (run(backbone, v)["hidden"] for v in (values, later))
+    assert np.isfinite(one).all() and np.abs(one[:, 6:] - two[:, 6:]).max() > 1e-4
+    np.testing.assert_allclose(one[:, :6], two[:, :6], rtol=1e-4, atol=1e-5)
 
 
 def test_round_trip():
