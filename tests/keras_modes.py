@@ -54,7 +54,7 @@ def array(tensor: Any) -> np.ndarray:
 class Step(NamedTuple):
     """Result of a forward and backward pass."""
 
-    outputs: np.ndarray
+    outputs: Any  # an array, or the structure of arrays that the layer gives
     losses: np.ndarray
     input_gradient: np.ndarray
     gradients: list[np.ndarray]  # in the order of `trainable_variables`; 0 where there is none
@@ -69,13 +69,17 @@ def step(
     with_losses: bool = True,
     **arguments: Any,
 ) -> Step:
-    """Outputs of a layer, sum of its losses, and gradients of `sum(cos(i) outputs_i) + losses`."""
+    """Outputs of a layer, sum of its losses, and gradients of `sum(cos(i) outputs_i) + losses`.
+
+    The sum runs over the numbers of all outputs that are not whole.
+    """
     layer.build(x.shape)
     arguments = {name: ops.convert_to_tensor(value) for name, value in arguments.items()}
     x = ops.cast(ops.convert_to_tensor(x), layer.compute_dtype)
 
     def objective(outputs: Any, losses: list[Any]) -> tuple[Any, Any]:
-        flat = ops.reshape(ops.cast(outputs, "float32"), (-1,))
+        real = [leaf for leaf in keras.tree.flatten(outputs) if "float" in str(leaf.dtype)]
+        flat = ops.concatenate([ops.reshape(ops.cast(leaf, "float32"), (-1,)) for leaf in real])
         total = sum(losses) if losses else ops.zeros(())
         projected = ops.sum(flat * ops.cos(ops.arange(ops.shape(flat)[0], dtype="float32")))
         return projected + total if with_losses else projected, total
@@ -114,12 +118,15 @@ def step(
         (_, (outputs, total)), gradients = (jax.jit(run) if mode == "xla" else run)(x, weights)
         result = (outputs, total, *gradients)
     outputs, total, input_gradient, gradients = result
-    return Step(array(outputs), array(total), array(input_gradient), [array(g) for g in gradients])
+    outputs = keras.tree.map_structure(array, outputs)
+    return Step(outputs, array(total), array(input_gradient), [array(g) for g in gradients])
 
 
 def assert_same_step(one: Step, two: Step, tolerance: float) -> None:
     """Outputs, losses and gradients agree, gradients relative to the largest of their kind."""
-    np.testing.assert_allclose(one.outputs, two.outputs, rtol=tolerance, atol=tolerance)
+    outputs = (keras.tree.flatten(one.outputs), keras.tree.flatten(two.outputs))
+    for first, second in zip(*outputs, strict=True):
+        np.testing.assert_allclose(first, second, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(one.losses, two.losses, rtol=tolerance, atol=tolerance)
     pairs = zip(
         [one.input_gradient, *one.gradients], [two.input_gradient, *two.gradients], strict=True
