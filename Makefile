@@ -3,8 +3,9 @@
 # make test-all the same, with the slow tests
 # make lint     style, types and the order of imports between the floors
 # make docs     write docs/layers.md from the code
+# make parity   compare tests/parity/reference.json with the real tensorflow-addons
 # make bench    measure what the MoE layer costs
-# make clean    remove caches and build outputs (not .venv, runs or the tracking store)
+# make clean    remove caches and build outputs (not .venv*, runs or the tracking store)
 #
 # PYTHON=python3.12 make test uses that interpreter for a new .venv.
 
@@ -15,7 +16,7 @@ BOTH_BACKENDS := tests/layers tests/models moe_apps/layers moe_apps/models
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: run test test-all lint docs bench clean
+.PHONY: run test test-all lint docs parity bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed-samples
@@ -38,17 +39,29 @@ lint: .venv/installed-test
 docs: .venv/installed-test
 	$(BIN)/python -c 'from moe_apps.layers.catalogue import markdown; print(markdown(), end="")' > docs/layers.md
 
+parity: .venv-parity/installed
+	.venv-parity/bin/python tests/parity/make_reference.py
+
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/moe_layer.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each extra: a second call finds it and installs nothing.
 .venv/installed-%: setup.cfg pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$*]' \
 	|| $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# tensorflow-addons works with nothing that we use, so it has an environment of its own. It needs
+# Python 3.11; with another name for it: make parity PARITY_PYTHON=/path/to/python.
+PARITY_PYTHON ?= python3.11
+.venv-parity/installed: tests/parity/requirements.txt | $(BIN)/uv
+	$(PARITY_PYTHON) -m venv .venv-parity
+	$(BIN)/uv pip install --quiet --python .venv-parity/bin/python -r $< \
+	|| .venv-parity/bin/python -m pip install --quiet -r $<
 	@touch $@
 
 # Where uv cannot be had, the pip of the environment does its work.
