@@ -17,7 +17,9 @@ EXPERTS, FEATURES = 4, 6
 # so a new one is tested with no line here, or fails until it has one.
 ROUTER_SETTINGS: dict[str, dict[str, Any]] = {}
 BANK_SETTINGS: dict[str, dict[str, Any]] = {}
-LAYER_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {}
+LAYER_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
+    "weight_normalization": lambda: {"layer": keras.layers.Dense(5)},
+}
 
 # What a router's or layer's call needs beside `x` `(batch, time, features)`.
 CONTEXT: dict[str, Callable[[np.ndarray], Any]] = {}

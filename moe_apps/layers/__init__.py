@@ -1,5 +1,6 @@
 """Sparse Mixture-of-Experts layers for Keras 3, in `keras.ops` alone."""
 
+from moe_apps.layers import addons
 from moe_apps.layers.dispatch import Capacity, Dense, Dispatcher, Dropless
 from moe_apps.layers.experts import ExpertBank, FFNExperts, SwiGLU, SwiGLUExperts
 from moe_apps.layers.moe import MoE
@@ -19,4 +20,5 @@ __all__ = [
     "SwiGLU",
     "SwiGLUExperts",
     "TopK",
+    "addons",
 ]
