@@ -25,6 +25,19 @@ def masked_mean(values: Any, mask: Any = None) -> Any:
     return ops.sum(values * keep, axis=0) / ops.maximum(ops.sum(keep), 1.0)
 
 
+def expert_counts(indices: Any, weights: Any, num_experts: int) -> Any:
+    """Number of active (token, choice) pairs of each expert, `(experts,)` float32.
+
+    Args:
+        indices: `(tokens, k)` int.
+        weights: `(tokens, k)`; pairs of weight 0 are not counted.
+        num_experts: number of experts.
+    """
+    active = ops.cast(ops.not_equal(weights, 0), "float32")
+    # (tokens, k, experts) -> (experts,)
+    return ops.sum(ops.one_hot(indices, num_experts) * active[..., None], axis=(0, 1))
+
+
 def expert_load(indices: Any, weights: Any, num_experts: int) -> Any:
     """Share of active (token, choice) pairs that each expert receives; sums to 1.
 
@@ -38,10 +51,19 @@ def expert_load(indices: Any, weights: Any, num_experts: int) -> Any:
         >>> [float(share) for share in load]
         [0.5, 0.25, 0.25, 0.0]
     """
-    active = ops.cast(ops.not_equal(weights, 0), "float32")
-    # (tokens, k, experts) -> (experts,)
-    counts = ops.sum(ops.one_hot(indices, num_experts) * active[..., None], axis=(0, 1))
+    counts = expert_counts(indices, weights, num_experts)
     return counts / ops.maximum(ops.sum(counts), 1.0)
+
+
+def entropy(probabilities: Any) -> Any:
+    """Entropy in nats of each row of `(tokens, experts)`, `(tokens,)`.
+
+    Example:
+        >>> round(float(entropy(ops.array([[0.5, 0.5, 0.0]]))[0]), 4)  # ln 2
+        0.6931
+    """
+    # With a floor, a probability of 0 adds nothing.
+    return -ops.sum(probabilities * ops.log(ops.maximum(probabilities, 1e-30)), axis=-1)
 
 
 def balance_loss(load: Any, probabilities: Any, mask: Any = None) -> Any:

@@ -8,7 +8,13 @@ import keras
 from keras import ops
 
 from moe_apps.layers.routing.decision import RouterInputs, RoutingDecision
-from moe_apps.layers.routing.losses import balance_loss, expert_load, masked_mean, z_loss
+from moe_apps.layers.routing.losses import (
+    balance_loss,
+    entropy,
+    expert_load,
+    masked_mean,
+    z_loss,
+)
 
 
 class Router(keras.layers.Layer):
@@ -37,6 +43,9 @@ class Router(keras.layers.Layer):
     Returns:
         `RoutingDecision`.
     """
+
+    trainable_kernel = True
+    """Whether the optimizer trains the score matrix; a class attribute."""
 
     def __init__(
         self,
@@ -78,6 +87,7 @@ class Router(keras.layers.Layer):
             name="kernel",
             shape=(input_shape[-1], self.num_experts),
             initializer=self.kernel_initializer,
+            trainable=self.trainable_kernel,
         )
         self.built = True
 
@@ -200,12 +210,9 @@ class Router(keras.layers.Layer):
             active: `(tokens,)` number of active experts.
             inputs: what the router was given.
         """
-        # With a floor, a probability of 0 adds nothing to the entropy.
-        log_probabilities = ops.log(ops.maximum(probabilities, 1e-30))
-        entropy = -ops.sum(probabilities * log_probabilities, axis=-1)
         statistics = {
             "load": load,
-            "entropy": masked_mean(entropy, inputs.mask),
+            "entropy": masked_mean(entropy(probabilities), inputs.mask),
             "active_experts": masked_mean(active, inputs.mask),
         }
         return {name: ops.stop_gradient(value) for name, value in statistics.items()}

@@ -9,6 +9,7 @@ from keras import ops
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.routing.decision import RouterInputs
+from moe_apps.layers.routing.jitter import jittered
 from moe_apps.layers.routing.router import Router
 from moe_apps.registry import ROUTERS
 
@@ -78,13 +79,8 @@ class TopK(Router):
 
     def score(self, inputs: RouterInputs) -> Any:
         if inputs.training and self.jitter:
-            noise = keras.random.uniform(
-                ops.shape(inputs.tokens),
-                1 - self.jitter,
-                1 + self.jitter,
-                seed=self.seed_generator,
-            )
-            inputs = inputs._replace(tokens=inputs.tokens * noise)
+            tokens = jittered(inputs.tokens, self.jitter, self.seed_generator)
+            inputs = inputs._replace(tokens=tokens)
         return super().score(inputs)
 
     def select(self, logits: Any, inputs: RouterInputs) -> Any:
