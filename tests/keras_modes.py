@@ -73,7 +73,8 @@ def step(
 
     The sum runs over the numbers of all outputs that are not whole.
     """
-    layer.build(x.shape)
+    if not layer.built:
+        layer.build(x.shape)
     arguments = {name: ops.convert_to_tensor(value) for name, value in arguments.items()}
     x = ops.cast(ops.convert_to_tensor(x), layer.compute_dtype)
 

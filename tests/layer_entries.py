@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from moe_apps.layers import ConstantExperts, CopyExperts, FFNExperts, MLPExperts, SwiGLU, TopK
 from moe_apps.registry import EXPERT_BANKS, LAYERS, ROUTERS
 
 EXPERTS, FEATURES = 4, 6
@@ -16,9 +17,48 @@ EXPERTS, FEATURES = 4, 6
 # What an entry needs beside its defaults. An entry that is not here is made with its defaults,
 # so a new one is tested with no line here, or fails until it has one.
 ROUTER_SETTINGS: dict[str, dict[str, Any]] = {}
-BANK_SETTINGS: dict[str, dict[str, Any]] = {}
+BANK_SETTINGS: dict[str, dict[str, Any]] = {
+    "constant": {"num_experts": EXPERTS},
+    "copy": {"num_experts": EXPERTS},
+    "mixed": {
+        "banks": [
+            keras.saving.serialize_keras_object(bank)
+            for bank in (FFNExperts(2, 5), ConstantExperts(1), CopyExperts(1))
+        ]
+    },
+    "zero": {"num_experts": EXPERTS},
+    "modulation": {"num_experts": EXPERTS},
+    "lora": {"num_experts": EXPERTS, "rank": 2},
+    "mix_lora": {
+        "num_experts": EXPERTS,
+        "base": keras.saving.serialize_keras_object(SwiGLU(5, name="base")),
+        "rank": 2,
+    },
+    "mlp": {"num_experts": EXPERTS, "units": (5, 3)},
+    "scaled_mlp": {"num_experts": EXPERTS, "units": (5, 3)},
+}
 LAYER_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
+    "adapt_dhm": lambda: {"num_clusters": EXPERTS, "units": (5, 3)},
+    "cgc": lambda: {"tasks": ("a", "b"), "units": (5,)},
+    "depthwise_conv_ffn": lambda: {"hidden_dim": 5},
+    "fly_lora": lambda: {"base": keras.layers.Dense(5, name="base"), "rank": 4, "k": 2},
+    "home": lambda: {"groups": {"g": ("a", "b"), "h": ("c",)}, "units": (5,)},
+    "mmoe": lambda: {"tasks": ("a", "b"), "experts": MLPExperts(EXPERTS, (5,))},
+    "mo_ra": lambda: {
+        "base": keras.layers.Dense(5, name="base"),
+        "num_tasks": 2,
+        "rank": 3,
+        "threshold": 0.3,
+    },
+    "moe_lora_dense": lambda: {
+        "base": keras.layers.Dense(5, name="base"),
+        "router": TopK(2, renormalize=True, name="router"),
+        "num_experts": EXPERTS,
+        "rank": 2,
+    },
+    "ple": lambda: {"tasks": ("a", "b"), "units": (5,)},
     "weight_normalization": lambda: {"layer": keras.layers.Dense(5)},
+    "task_expert_memory": lambda: {"tasks": ("a", "b"), "experts": MLPExperts(EXPERTS, (5,))},
 }
 
 # What a router's or layer's call needs beside `x` `(batch, time, features)`.

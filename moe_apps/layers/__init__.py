@@ -1,12 +1,45 @@
 """Sparse Mixture-of-Experts layers for Keras 3, in `keras.ops` alone."""
 
-from moe_apps.layers.dispatch import Capacity, Dense, Dispatcher, Dropless
-from moe_apps.layers.experts import ExpertBank, FFNExperts, SwiGLU, SwiGLUExperts
-from moe_apps.layers.moe import MoE
-
 from moe_apps.layers import addons
+from moe_apps.layers.dispatch import Capacity, Dense, Dispatcher, Dropless
+from moe_apps.layers.experts import (
+    ConstantExperts,
+    ConvExperts,
+    CopyExperts,
+    DepthwiseConvFFN,
+    ExpertBank,
+    FFNExperts,
+    FourierExperts,
+    MixedExperts,
+    MLPExperts,
+    ModulationExperts,
+    OperationExperts,
+    ScaledMLPExperts,
+    SwiGLU,
+    SwiGLUExperts,
+    ZeroExperts,
+    merge_slices,
+    order_by_similarity,
+    split_dense,
+    upcycle_dense,
+)
+from moe_apps.layers.lora import (
+    DynMoLE,
+    FlyLoRA,
+    LLaVAMoLE,
+    LoRAExperts,
+    MixLoRAExperts,
+    MoELoRADense,
+    MoRA,
+    mola_allocation,
+)
+from moe_apps.layers.moe import MoE
+from moe_apps.layers.multi_gate import CGC, PLE, AdaptDHM, FeatureGate, HoME, MMoE, TaskExpertMemory
 from moe_apps.layers.routing import (
     GShardTop2,
+    MoEPlusPlus,
+    NearestCentre,
+    NoisyTopK,
     Router,
     RouterInputs,
     RoutingDecision,
@@ -15,20 +48,53 @@ from moe_apps.layers.routing import (
 )
 
 __all__ = [
+    "CGC",
+    "PLE",
+    "AdaptDHM",
     "Capacity",
+    "ConstantExperts",
+    "ConvExperts",
+    "CopyExperts",
     "Dense",
+    "DepthwiseConvFFN",
     "Dispatcher",
     "Dropless",
+    "DynMoLE",
     "ExpertBank",
     "FFNExperts",
+    "FeatureGate",
+    "FlyLoRA",
+    "FourierExperts",
     "GShardTop2",
+    "HoME",
+    "LLaVAMoLE",
+    "LoRAExperts",
+    "MLPExperts",
+    "MMoE",
+    "MixLoRAExperts",
+    "MixedExperts",
     "MoE",
+    "MoELoRADense",
+    "MoEPlusPlus",
+    "MoRA",
+    "ModulationExperts",
+    "NearestCentre",
+    "NoisyTopK",
+    "OperationExperts",
     "Router",
     "RouterInputs",
     "RoutingDecision",
+    "ScaledMLPExperts",
     "SwiGLU",
     "SwiGLUExperts",
     "Switch",
+    "TaskExpertMemory",
     "TopK",
+    "ZeroExperts",
     "addons",
+    "merge_slices",
+    "mola_allocation",
+    "order_by_similarity",
+    "split_dense",
+    "upcycle_dense",
 ]

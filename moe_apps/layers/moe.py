@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from moe_apps.layers.dispatch import Dispatcher, get_dispatcher
+from moe_apps.layers.dispatch import Capacity, Dispatcher, get_dispatcher
 from moe_apps.layers.dispatch.assigned import run_chosen_tokens, run_mixed_slots
 from moe_apps.layers.experts import ExpertBank
 from moe_apps.layers.routing import Router, RoutingDecision
 from moe_apps.layers.routing.trackers import RoutingTracker
+from moe_apps.layers.serialization import revive, serialize_part
 
 
 @keras.saving.register_keras_serializable(package="moe_apps")
@@ -72,12 +74,17 @@ class MoE(keras.layers.Layer):
         if level not in ("token", "sample"):
             raise ValueError(f'`level` must be "token" or "sample". Received: {level!r}')
         self.supports_masking = True
-        self.router: Router = _revive(router)
-        self.experts: ExpertBank = _revive(experts)
-        self.shared = _revive(shared)
+        self.router: Router = revive(router)
+        self.experts: ExpertBank = revive(experts)
+        self.shared = revive(shared)
+        self._shared_takes_mask = self.shared is not None and (
+            "mask" in inspect.signature(self.shared.call).parameters
+        )
         self.dispatch = get_dispatcher(dispatch)
         self.level = level
+        self.settings: dict[str, Any] = {}
         self.router.bind(self.experts.num_experts)
+        self.router.attach(self.experts)
         self.tracker = RoutingTracker(self.experts.num_experts, name=self.name)
 
     def build(self, input_shape: Any) -> None:
@@ -96,6 +103,15 @@ class MoE(keras.layers.Layer):
         for layer, shape in parts:
             if not layer.built:  # a part revived from its config comes built
                 layer.build(shape)
+        if isinstance(self.dispatch, Capacity) and self.dispatch.scheduled:
+            self.settings["capacity"] = self.add_weight(
+                name="capacity",
+                shape=(),
+                initializer=keras.initializers.Constant(self.dispatch.factor),
+                dtype="float32",
+                trainable=False,
+                autocast=False,  # read as it is under every policy
+            )
         self.built = True
 
     def call(
@@ -112,7 +128,9 @@ class MoE(keras.layers.Layer):
         decision = self.router(routed, mask=mask, state=state, context=context, training=training)
         outputs, drop_rate = self._run_experts(x, decision, training)
         if self.shared is not None:
-            outputs = outputs + self.shared(x)
+            # A shared layer that mixes positions must know which of them are padding.
+            known = {"mask": mask} if self._shared_takes_mask and self.level == "token" else {}
+            outputs = outputs + self.shared(x, **known)
         if training:
             for loss in decision.losses.values():
                 self.add_loss(loss)
@@ -128,6 +146,7 @@ class MoE(keras.layers.Layer):
         self, x: Any, decision: RoutingDecision, training: bool | None
     ) -> tuple[Any, Any]:
         """The experts' weighted outputs in the shape of `x`, and the share of dropped pairs."""
+        x = self.experts.prepare(x)
         unit = 1 if self.level == "sample" else len(x.shape) - 1  # leading axes of what is routed
         leading, shape = ops.shape(x)[:unit], tuple(x.shape[unit:])
         rows = ops.reshape(x, (-1, math.prod(shape)))
@@ -138,8 +157,11 @@ class MoE(keras.layers.Layer):
         elif decision.kind == "slots":
             outputs = run_mixed_slots(rows, decision, experts)
         else:
+            limits = {}
+            if training and "capacity" in self.settings:
+                limits["capacity_factor"] = self.settings["capacity"]
             outputs, drop_rate = self.dispatch(
-                rows, decision.indices, decision.weights, experts, training
+                rows, decision.indices, decision.weights, experts, training, **limits
             )
         if len(shape) == 1:
             return ops.reshape(outputs, (*leading, outputs.shape[-1])), drop_rate
@@ -154,13 +176,12 @@ class MoE(keras.layers.Layer):
         }
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "router": serialize(self.router),
-            "experts": serialize(self.experts),
-            "shared": serialize(self.shared) if self.shared is not None else None,
-            "dispatch": serialize(self.dispatch),
+            "router": serialize_part(self.router),
+            "experts": serialize_part(self.experts),
+            "shared": serialize_part(self.shared),
+            "dispatch": keras.saving.serialize_keras_object(self.dispatch),
             "level": self.level,
         }
 
@@ -191,8 +212,3 @@ class _WholeSamples:
     def _flat(self, outputs: Any) -> Any:
         rows = ops.shape(outputs)[: -len(self.shape)]
         return ops.reshape(outputs, (*rows, math.prod(self.output_shape)))
-
-
-def _revive(part: Any) -> Any:
-    """The layer of a serialised part, or the part itself."""
-    return keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part

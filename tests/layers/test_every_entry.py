@@ -75,7 +75,8 @@ def agreed(cache: pytest.Cache) -> Callable[[str, Step], Step]:
 
 def with_drawn_weights(layer: Any, x: np.ndarray) -> Any:
     """The layer with weights drawn by NumPy: the backends' own generators differ."""
-    layer.build(x.shape)
+    if not layer.built:
+        layer.build(x.shape)
     draw = np.random.default_rng(2).normal
     for variable in layer.weights:
         value = array(variable.value)
@@ -110,7 +111,8 @@ def arguments_of(entry: Entry, x: np.ndarray) -> dict[str, Any]:
 
 def outputs_of(layer: Any, x: np.ndarray, mode: str, **arguments: Any) -> list[np.ndarray]:
     """All outputs of a layer at inference, flattened, so that a task layer's dict is served too."""
-    layer.build(x.shape)
+    if not layer.built:
+        layer.build(x.shape)
     names = list(arguments)
 
     def run(x: Any, *values: Any) -> Any:
@@ -154,7 +156,8 @@ def test_modes_and_backends_agree(entry, x, agreed):
         layer = with_drawn_weights(layer_of(entry), x)
         result = step(layer, x, mode, training=False, **arguments)
         arrays = [*keras.tree.flatten(result.outputs), result.input_gradient, *result.gradients]
-        assert all(np.isfinite(a).all() for a in arrays) and any(a.any() for a in arrays)
+        assert all(np.isfinite(a).all() for a in arrays)
+        assert any(a.any() for a in arrays) != (entry.name == "zero")
         reference = reference or agreed(entry.name, result)
         assert_same_step(result, reference, 5e-5)
 
@@ -206,7 +209,8 @@ def test_the_batch_may_be_unknown(entry, x):
     import tensorflow as tf
 
     layer = layer_of(entry)
-    layer.build(x.shape)
+    if not layer.built:
+        layer.build(x.shape)
     arguments = arguments_of(entry, x)
     tensors = {n: tf.convert_to_tensor(v) for n, v in arguments.items()}
     given = {n: tf.TensorSpec((None, *t.shape[1:]), t.dtype) for n, t in tensors.items()}
@@ -254,8 +258,9 @@ def test_padding_gets_nothing_and_changes_nothing(entry, x):
     one, two = (
         step(layer_of(entry), value, training=False, mask=MASK, **arguments) for value in (x, other)
     )
-    np.testing.assert_allclose(one.outputs[:, :5], two.outputs[:, :5], rtol=2e-5, atol=2e-5)
-    assert not two.outputs[:, 5:].any()
+    first, second = (keras.tree.flatten(s.outputs)[0] for s in (one, two))  # the state is behind
+    np.testing.assert_allclose(first[:, :5], second[:, :5], rtol=2e-5, atol=2e-5)
+    assert not second[:, 5:].any()
     np.testing.assert_allclose(
         one.input_gradient[:, :5], two.input_gradient[:, :5], rtol=5e-5, atol=5e-5
     )

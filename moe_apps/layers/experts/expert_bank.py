@@ -87,13 +87,24 @@ class ExpertBank(keras.layers.Layer):
         """Number of output features for `features` of the input: as many here."""
         return features
 
+    def prepare(self, x: Any) -> Any:
+        """What the experts work on, made once for each token before dispatch: `x` itself here.
+
+        `MoE` calls it; who calls a bank directly gives it prepared rows.
+        """
+        return x
+
     def compute(self, x: Any, *weights: Any) -> Any:
         """Outputs `(..., rows, features_out)` of the experts whose weights are given."""
         raise NotImplementedError(f"{type(self).__name__} must define `compute`.")
 
-    def call(self, x: Any, expert_ids: Any = None) -> Any:
+    def expert_weights(self) -> list[Any]:
+        """Tensors `(experts, ...)` that `compute` receives: the stacked weights here."""
         # A tensor, not the variable itself: custom gradients may not close over variables.
-        weights = [ops.copy(weight) for weight in self.stacked_weights]
+        return [ops.copy(weight) for weight in self.stacked_weights]
+
+    def call(self, x: Any, expert_ids: Any = None) -> Any:
+        weights = self.expert_weights()
         if isinstance(x, list | tuple):
             per_expert = zip(*(ops.unstack(weight) for weight in weights), strict=True)
             return [self.compute(rows, *own) for rows, own in zip(x, per_expert, strict=True)]

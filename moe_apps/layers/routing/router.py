@@ -77,6 +77,13 @@ class Router(keras.layers.Layer):
             )
         self.num_experts = num_experts
 
+    def attach(self, experts: Any) -> None:
+        """Look at the bank that this router serves, for routers that score by its weights.
+
+        `MoE` calls it after `bind`. Nothing here. A router must not keep the bank itself as an
+        attribute, or Keras would count its weights twice.
+        """
+
     def build(self, input_shape: Any) -> None:
         if self.num_experts is None:
             raise ValueError(
