@@ -31,6 +31,9 @@ class Capacity(Dispatcher):
         priority: "order" serves tokens as they come. "probability" serves those whose largest
             weight is highest first, so that what is dropped is what the router cares least for;
             a token then competes with later tokens too. Default "order".
+        scheduled: the `MoE` layer gets a setting "capacity", at first `factor`, that takes the
+            place of `factor` in training. Slots stay allocated for `factor`, so a value above it
+            has no effect. Default False.
 
     Example:
         >>> Capacity(factor=1.0).slots(num_tokens=16, k=2, num_experts=8, training=True)
@@ -42,6 +45,7 @@ class Capacity(Dispatcher):
         factor: float = 1.25,
         inference_factor: float = 2.0,
         priority: Literal["order", "probability"] = "order",
+        scheduled: bool = False,
     ) -> None:
         for name, value in (("factor", factor), ("inference_factor", inference_factor)):
             if value <= 0:
@@ -51,6 +55,7 @@ class Capacity(Dispatcher):
         self.factor = factor
         self.inference_factor = inference_factor
         self.priority = priority
+        self.scheduled = scheduled
 
     def slots(self, num_tokens: Any, k: int, num_experts: int, training: bool | None) -> Any:
         """Slots per expert: an int, or a scalar tensor where `num_tokens` is one."""
@@ -60,10 +65,19 @@ class Capacity(Dispatcher):
         return -(-num_tokens * share.numerator // share.denominator)
 
     def __call__(
-        self, tokens: Any, indices: Any, weights: Any, experts: Any, training: bool | None
+        self,
+        tokens: Any,
+        indices: Any,
+        weights: Any,
+        experts: Any,
+        training: bool | None,
+        capacity_factor: Any = None,
     ) -> tuple[Any, Any]:
+        """As `Dispatcher`, and at most `ceil(capacity_factor * k * tokens / experts)` slots are
+        taken, where the scalar tensor `capacity_factor` is given."""
         num_experts, k = experts.num_experts, indices.shape[-1]
-        capacity = self.slots(ops.shape(tokens)[0], k, num_experts, training)
+        num_tokens = ops.shape(tokens)[0]
+        capacity = self.slots(num_tokens, k, num_experts, training)
         expert = active_expert_of_pair(indices, weights, num_experts)
         if self.priority == "probability":
             rank, count = _rank_by_top_weight(expert, weights, num_experts)
@@ -71,6 +85,11 @@ class Capacity(Dispatcher):
             rank, count = rank_in_expert(expert, num_experts)
         num_slots = num_experts * capacity
         kept = ops.logical_and(expert < num_experts, rank < capacity)
+        if capacity_factor is not None:
+            fair = ops.cast(num_tokens, "float32") * (k / num_experts)
+            # Rounding must not make a whole number the next one.
+            limit = ops.ceil(capacity_factor * fair - 1e-3)
+            kept = ops.logical_and(kept, ops.cast(rank, "float32") < limit)
         placement = place(ops.where(kept, expert * capacity + rank, num_slots), k, num_slots)
 
         rows = to_slots(tokens, placement)
@@ -87,6 +106,7 @@ class Capacity(Dispatcher):
             "factor": self.factor,
             "inference_factor": self.inference_factor,
             "priority": self.priority,
+            "scheduled": self.scheduled,
         }
 
 

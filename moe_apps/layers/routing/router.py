@@ -84,15 +84,19 @@ class Router(keras.layers.Layer):
         attribute, or Keras would count its weights twice.
         """
 
-    def build(self, input_shape: Any) -> None:
+    def known_num_experts(self) -> int:
+        """The number of experts, or a ValueError that says how to give it."""
         if self.num_experts is None:
             raise ValueError(
                 f"Router {self.name!r} does not know its number of experts: give `num_experts`, "
                 "or use it in `MoE`, which takes it from the expert bank."
             )
+        return self.num_experts
+
+    def build(self, input_shape: Any) -> None:
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(input_shape[-1], self.num_experts),
+            shape=(input_shape[-1], self.known_num_experts()),
             initializer=self.kernel_initializer,
             trainable=self.trainable_kernel,
         )

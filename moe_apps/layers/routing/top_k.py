@@ -78,10 +78,14 @@ class TopK(Router):
             raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
 
     def score(self, inputs: RouterInputs) -> Any:
+        return super().score(self.jittered(inputs))
+
+    def jittered(self, inputs: RouterInputs) -> RouterInputs:
+        """The inputs with the noise of a training step, for `score`."""
         if inputs.training and self.jitter:
             tokens = jittered(inputs.tokens, self.jitter, self.seed_generator)
             inputs = inputs._replace(tokens=tokens)
-        return super().score(inputs)
+        return inputs
 
     def select(self, logits: Any, inputs: RouterInputs) -> Any:
         return ops.cast(ops.top_k(logits, self.k)[1], "int32")

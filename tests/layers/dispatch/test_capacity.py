@@ -125,7 +125,12 @@ def test_priority_is_one_of_two():
 
 
 def test_settings_come_back():
-    config = {"factor": 1.5, "inference_factor": 3.0, "priority": "probability"}
+    config = {
+        "factor": 1.5,
+        "inference_factor": 3.0,
+        "priority": "probability",
+        "scheduled": True,
+    }
     assert Capacity.from_config(Capacity(**config).get_config()).get_config() == config
 
 
