@@ -1,6 +1,5 @@
 """Sparse Mixture-of-Experts layers for Keras 3, in `keras.ops` alone."""
 
-from moe_apps.layers import addons
 from moe_apps.layers.dispatch import Capacity, Dense, Dispatcher, Dropless
 from moe_apps.layers.experts import (
     ConstantExperts,
@@ -35,6 +34,8 @@ from moe_apps.layers.lora import (
 )
 from moe_apps.layers.moe import MoE
 from moe_apps.layers.multi_gate import CGC, PLE, AdaptDHM, FeatureGate, HoME, MMoE, TaskExpertMemory
+
+from moe_apps.layers import addons
 from moe_apps.layers.routing import (
     GShardTop2,
     MoEPlusPlus,
