@@ -16,7 +16,9 @@ EXPERTS, FEATURES = 4, 6
 
 # What an entry needs beside its defaults. An entry that is not here is made with its defaults,
 # so a new one is tested with no line here, or fails until it has one.
-ROUTER_SETTINGS: dict[str, dict[str, Any]] = {}
+ROUTER_SETTINGS: dict[str, dict[str, Any]] = {
+    "mixer": {"context_dim": 2},
+}
 BANK_SETTINGS: dict[str, dict[str, Any]] = {
     "constant": {"num_experts": EXPERTS},
     "copy": {"num_experts": EXPERTS},
@@ -42,6 +44,13 @@ LAYER_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
     "cgc": lambda: {"tasks": ("a", "b"), "units": (5,)},
     "depthwise_conv_ffn": lambda: {"hidden_dim": 5},
     "fly_lora": lambda: {"base": keras.layers.Dense(5, name="base"), "rank": 4, "k": 2},
+    "monet": lambda: {"num_parts": 8, "hidden_dim": 4, "heads": 2, "k": 2},
+    "operation_experts": lambda: {
+        "steps": 2,
+        "operations": ("separable_3", "dilated_3", "average_3"),
+    },
+    "peer": lambda: {"num_experts": 25, "heads": 2, "k": 3, "key_dim": 4},
+    "ultra_mem": lambda: {"num_keys": 6, "k": 3, "key_dim": 4, "value_dim": 4, "gate_dim": 5},
     "home": lambda: {"groups": {"g": ("a", "b"), "h": ("c",)}, "units": (5,)},
     "mmoe": lambda: {"tasks": ("a", "b"), "experts": MLPExperts(EXPERTS, (5,))},
     "mo_ra": lambda: {
@@ -62,7 +71,13 @@ LAYER_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 # What a router's or layer's call needs beside `x` `(batch, time, features)`.
-CONTEXT: dict[str, Callable[[np.ndarray], Any]] = {}
+CONTEXT: dict[str, Callable[[np.ndarray], Any]] = {
+    "attention_aware": lambda x: np.full(
+        (len(x), x.shape[1], x.shape[1]), 1 / x.shape[1], "float32"
+    ),
+    "enforced": lambda x: (np.abs(x[..., 0]) * 4).astype("int32") % EXPERTS,
+    "mixer": lambda x: x[:, 0, :2],
+}
 CALL: dict[str, Callable[[np.ndarray], dict[str, Any]]] = {}
 
 
@@ -95,7 +110,12 @@ def make(entry: Entry, **settings: Any) -> Any:
         given = {**BANK_SETTINGS.get(entry.name, needed), **settings}
     else:
         given = {**LAYER_SETTINGS.get(entry.name, dict)(), **settings}
-    return entry.cls(name=name, **given)
+    example = entry.cls(name=name, **given)
+    if entry.kind == "router":  # as `MoE` does; some routers score by the experts' weights
+        bank = FFNExperts(EXPERTS, 5)
+        bank.build((None, None, FEATURES))
+        example.attach(bank)
+    return example
 
 
 def context_of(entry: Entry, x: np.ndarray) -> Any:
