@@ -97,6 +97,8 @@ def step(
             gradients = tape.gradient(
                 value, [x, *weights], unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
+            # A table's gradient comes as rows and their numbers.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             return outputs, total, gradients[0], gradients[1:]
 
         if mode != "eager":

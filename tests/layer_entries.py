@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from moe_apps.layers import ConstantExperts, CopyExperts, FFNExperts, MLPExperts, SwiGLU, TopK
+from moe_apps.layers import ConstantExperts, CopyExperts, FFNExperts, MLPExperts, MoE, SwiGLU, TopK
 from moe_apps.registry import EXPERT_BANKS, LAYERS, ROUTERS
 
 EXPERTS, FEATURES = 4, 6
@@ -126,3 +126,26 @@ def context_of(entry: Entry, x: np.ndarray) -> Any:
 def call_arguments(entry: Entry, x: np.ndarray) -> dict[str, Any]:
     """The arguments of a layer's call beside `x`."""
     return CALL[entry.name](x) if entry.name in CALL else {}
+
+
+def layer_of(entry: Entry, dtype: str = "float32") -> Any:
+    """The entry as a layer on `(batch, time, features)`: routers and banks inside `MoE`."""
+    if entry.kind == "router":
+        router = make(entry)
+        return MoE(
+            router, FFNExperts(EXPERTS, 5, dtype=dtype, name="bank"), dtype=dtype, name="moe"
+        )
+    if entry.kind == "bank":
+        bank = make(entry, dtype=dtype)
+        top = make(next(e for e in ROUTER_ENTRIES if e.name == "top_k"), num_experts=None)
+        level = "sample" if getattr(bank, "whole_samples", False) else "token"
+        return MoE(top, bank, dtype=dtype, level=level, name="moe")
+    return make(entry, dtype=dtype)
+
+
+def arguments_of(entry: Entry, x: np.ndarray) -> dict[str, Any]:
+    """The arguments of a call of `layer_of(entry)` beside `x`."""
+    if entry.kind == "router":
+        context = context_of(entry, x)
+        return {} if context is None else {"context": context}
+    return call_arguments(entry, x) if entry.kind == "layer" else {}
