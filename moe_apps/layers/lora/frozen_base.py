@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from moe_apps.layers.moe import revive
+from moe_apps.layers.serialization import revive, serialize_part
 
 
 class FrozenBase(keras.layers.Layer):
@@ -71,4 +71,4 @@ class AdaptedDense(FrozenBase):
         return self.base.activation(outputs)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "base": keras.saving.serialize_keras_object(self.base)}
+        return {**super().get_config(), "base": serialize_part(self.base)}

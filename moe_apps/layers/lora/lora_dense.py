@@ -11,8 +11,9 @@ from moe_apps.layers.catalogue import listed
 from moe_apps.layers.dispatch import Dispatcher
 from moe_apps.layers.lora.frozen_base import AdaptedDense
 from moe_apps.layers.lora.lora_experts import LoRAExperts
-from moe_apps.layers.moe import MoE, revive
+from moe_apps.layers.moe import MoE
 from moe_apps.layers.routing import Router
+from moe_apps.layers.serialization import revive, serialize_part
 from moe_apps.registry import LAYERS
 
 
@@ -98,15 +99,14 @@ class MoELoRADense(AdaptedDense):
         return self.moe(self.input_dropout(x, training=training), mask=mask, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "router": serialize(self.router),
+            "router": serialize_part(self.router),
             "num_experts": self.num_experts,
             "rank": self.rank,
             "alpha": self.alpha,
             "dropout": self.dropout,
-            "dispatch": serialize(self.dispatch),
+            "dispatch": keras.saving.serialize_keras_object(self.dispatch),
         }
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts import ExpertBank, SwiGLU
 from moe_apps.layers.lora.frozen_base import FrozenBase
 from moe_apps.layers.lora.lora_experts import check_rank
-from moe_apps.layers.moe import revive
+from moe_apps.layers.serialization import revive, serialize_part
 from moe_apps.registry import EXPERT_BANKS
 
 
@@ -93,7 +92,7 @@ class MixLoRAExperts(FrozenBase, ExpertBank):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "base": keras.saving.serialize_keras_object(self.base),
+            "base": serialize_part(self.base),
             "rank": self.rank,
             "alpha": self.alpha,
         }

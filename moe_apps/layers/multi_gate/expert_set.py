@@ -34,6 +34,7 @@ class ExpertSet(keras.layers.Layer):
 
     def __init__(self, bank: ExpertBank, normalize: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.bank = bank
         self.num_experts = bank.num_experts
         self.normalization = (
@@ -57,3 +58,6 @@ class ExpertSet(keras.layers.Layer):
             mask = None if mask is None else ops.reshape(mask, (-1,))
             outputs = ops.silu(self.normalization(flat, training=training, mask=mask))
         return ops.reshape(outputs, (*ops.shape(x)[:-1], self.num_experts, units))
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        return None  # the mask is for the normalisation; the layer around hands it on

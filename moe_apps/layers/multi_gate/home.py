@@ -49,6 +49,7 @@ class FeatureGate(keras.layers.Layer):
 
     def __init__(self, heads: int = 2, rank: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         if heads < 1:
             raise ValueError(f"`heads` must be at least 1. Received: {heads}")
         if rank is not None and rank < 1:
@@ -67,7 +68,7 @@ class FeatureGate(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         rank = self.up.shape[1]
         low = ops.matmul(x, self.down)  # (..., heads * rank)
         low = ops.reshape(low, (*ops.shape(x)[:-1], self.heads, rank))
@@ -140,6 +141,7 @@ class HoME(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         if not groups or not all(groups.values()) or "shared" in groups:
             raise ValueError(
                 "`groups` must name at least one group, each with at least one task, and none "
@@ -237,6 +239,9 @@ class HoME(keras.layers.Layer):
         }
         outputs, weights = top(v, gate_inputs, mask=mask, training=training)
         return (outputs, [meta_weights, weights]) if return_gates else outputs
+
+    def compute_mask(self, x: Any, mask: Any = None) -> list[Any]:
+        return [mask] * len(self.group_of)  # every task's output has the positions of the input
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -9,9 +9,9 @@ import keras
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts import ExpertBank
-from moe_apps.layers.moe import revive
 from moe_apps.layers.multi_gate.expert_set import ExpertSet
 from moe_apps.layers.multi_gate.multi_gate import MultiGate, task_names
+from moe_apps.layers.serialization import revive, serialize_part
 from moe_apps.registry import LAYERS
 
 
@@ -87,7 +87,7 @@ class MMoE(keras.layers.Layer):
         return {
             **super().get_config(),
             "tasks": self.tasks,
-            "experts": keras.saving.serialize_keras_object(self.experts),
+            "experts": serialize_part(self.experts),
             "gate_dropout": self.gate_dropout,
             "seed": self.seed,
         }

@@ -47,6 +47,7 @@ class MultiGate(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.sets = dict(sets)
         sizes = [experts.num_experts for experts in self.sets.values()]
         ends = list(accumulate(sizes))
@@ -97,6 +98,9 @@ class MultiGate(keras.layers.Layer):
             own = self.set_of_self_gate[name]
             outputs[name] = outputs[name] + mix(gate(inputs[own]), of_set[own])
         return outputs, weights
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        return None  # the mask is for the normalisation; the layer around hands it on
 
 
 def task_names(tasks: Sequence[str]) -> tuple[str, ...]:

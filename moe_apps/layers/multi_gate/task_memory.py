@@ -10,10 +10,10 @@ from keras import ops
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts import ExpertBank
-from moe_apps.layers.moe import revive
 from moe_apps.layers.multi_gate.expert_set import ExpertSet
 from moe_apps.layers.multi_gate.gate import mix
 from moe_apps.layers.multi_gate.multi_gate import task_names
+from moe_apps.layers.serialization import revive, serialize_part
 from moe_apps.registry import LAYERS
 
 
@@ -66,6 +66,7 @@ class TaskExpertMemory(keras.layers.Layer):
         self, tasks: Sequence[str], experts: ExpertBank | dict[str, Any], **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.tasks = task_names(tasks)
         self.experts: ExpertBank = revive(experts)
         self.expert_set = ExpertSet(self.experts, dtype=self.dtype_policy, name="experts")
@@ -109,11 +110,14 @@ class TaskExpertMemory(keras.layers.Layer):
                 updated[task] = memory[task] + share * (y - memory[task])
         return (outputs, updated, gates) if return_gates else (outputs, updated)
 
+    def compute_mask(self, x: Any, mask: Any = None) -> list[Any]:
+        return [mask] * 2 * len(self.tasks)  # outputs and memory have the positions of the input
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "tasks": self.tasks,
-            "experts": keras.saving.serialize_keras_object(self.experts),
+            "experts": serialize_part(self.experts),
         }
 
 
