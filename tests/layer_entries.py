@@ -41,6 +41,11 @@ BANK_SETTINGS: dict[str, dict[str, Any]] = {
 }
 LAYER_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
     "adapt_dhm": lambda: {"num_clusters": EXPERTS, "units": (5, 3)},
+    "chain_of_experts": lambda: {
+        "routers": [TopK(1), TopK(2)],
+        "experts": FFNExperts(EXPERTS, 5),
+        "norm": keras.layers.LayerNormalization(),
+    },
     "cgc": lambda: {"tasks": ("a", "b"), "units": (5,)},
     "depthwise_conv_ffn": lambda: {"hidden_dim": 5},
     "fly_lora": lambda: {"base": keras.layers.Dense(5, name="base"), "rank": 4, "k": 2},

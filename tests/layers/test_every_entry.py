@@ -28,12 +28,11 @@ from layer_entries import (
     FEATURES,
     LAYER_ENTRIES,
     ROUTER_ENTRIES,
-    Entry,
-    call_arguments,
+    arguments_of,
     context_of,
+    layer_of,
     make,
 )
-from moe_apps.layers import FFNExperts, MoE
 from moe_apps.layers.experts.expert_bank import ExpertBank
 
 ALL = [*ROUTER_ENTRIES, *BANK_ENTRIES, *LAYER_ENTRIES]
@@ -85,28 +84,6 @@ def with_drawn_weights(layer: Any, x: np.ndarray) -> Any:
             start = 0.0 if random else value  # what starts constant starts equal on both
             variable.assign(start + 0.4 * draw(size=value.shape))
     return layer
-
-
-def layer_of(entry: Entry, dtype: str = "float32") -> Any:
-    """The entry as a layer on `(batch, time, features)`: routers and banks inside `MoE`."""
-    if entry.kind == "router":
-        router = make(entry)
-        return MoE(
-            router, FFNExperts(EXPERTS, 5, dtype=dtype, name="bank"), dtype=dtype, name="moe"
-        )
-    if entry.kind == "bank":
-        bank = make(entry, dtype=dtype)
-        top = make(next(e for e in ROUTER_ENTRIES if e.name == "top_k"), num_experts=None)
-        level = "sample" if getattr(bank, "whole_samples", False) else "token"
-        return MoE(top, bank, dtype=dtype, level=level, name="moe")
-    return make(entry, dtype=dtype)
-
-
-def arguments_of(entry: Entry, x: np.ndarray) -> dict[str, Any]:
-    if entry.kind == "router":
-        context = context_of(entry, x)
-        return {} if context is None else {"context": context}
-    return call_arguments(entry, x) if entry.kind == "layer" else {}
 
 
 def outputs_of(layer: Any, x: np.ndarray, mode: str, **arguments: Any) -> list[np.ndarray]:
