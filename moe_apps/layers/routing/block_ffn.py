@@ -42,7 +42,7 @@ class BlockFFNRouter(Router):
     axis of positions, in training as all.
 
     Example:
-        >>> decision = BlockFFNRouter(num_experts=4)(keras.random.normal((3, 5, 8)))
+        >>> decision = BlockFFNRouter(num_experts=4)(ops.ones((3, 5, 8)))
         >>> tuple(decision.weights.shape), sorted(decision.losses)
         ((15, 4), ['chunk', 'locality'])
     """

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from moe_apps.layers.catalogue import listed
-from moe_apps.layers.routing.decision import RouterInputs
+from moe_apps.layers.routing.decision import RouterInputs, RoutingDecision
 from moe_apps.layers.routing.mixer import by_example
 from moe_apps.layers.routing.router import Router
 from moe_apps.registry import ROUTERS
@@ -33,15 +33,15 @@ class EnforcedRouting(Router):
 
     Args:
         learned_gate: route tokens of unknown domain by a gate. Default False.
-        **kwargs: of `Router`. The losses are over all real tokens; those of known domains enter
-            them without gradient.
+        **kwargs: of `Router`. There are losses with `learned_gate` only, over all real tokens;
+            those of known domains enter them without gradient.
 
     Call arguments:
         context: integers `(batch,)`, or one for each position, of the leading shape of `x`.
 
     Example:
         >>> router = EnforcedRouting(num_experts=4)
-        >>> decision = router(keras.random.normal((2, 3, 8)), context=np.array([3, -1]))
+        >>> decision = router(ops.ones((2, 3, 8)), context=ops.array([3, -1]))
         >>> [int(i) for i in decision.indices[:, 0]], [float(w) for w in decision.weights[:, 0]]
         ([3, 3, 3, 0, 0, 0], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     """
@@ -73,9 +73,15 @@ class EnforcedRouting(Router):
         return ops.where(known, enforced, super().score(inputs))
 
     def distribution(self, logits: Any, inputs: RouterInputs) -> Any:
-        # Without a gate, a token of unknown domain has no probability for any expert.
-        some = ops.max(logits, axis=-1, keepdims=True) > _OFF / 2
-        return ops.where(some, super().distribution(logits, inputs), 0.0)
+        # Exactly 1 and 0 for enforced tokens, and 0 for all experts where the domain is unknown.
+        enforced = ops.min(logits, axis=-1, keepdims=True) < _OFF / 2
+        certain = ops.exp(ops.minimum(logits, 0.0))
+        return ops.where(enforced, certain, super().distribution(logits, inputs))
+
+    def regularise(
+        self, logits: Any, decision: RoutingDecision, inputs: RouterInputs
+    ) -> dict[str, Any]:
+        return super().regularise(logits, decision, inputs) if self.learned_gate else {}
 
     def select(self, logits: Any, inputs: RouterInputs) -> Any:
         return ops.cast(ops.argmax(logits, axis=-1), "int32")[:, None]

@@ -36,7 +36,7 @@ class MixER(Router):
 
     Example:
         >>> router = MixER(context_dim=2, num_experts=4)
-        >>> decision = router(keras.random.normal((3, 5, 8)), context=ops.ones((3, 2)))
+        >>> decision = router(ops.ones((3, 5, 8)), context=ops.ones((3, 2)))
         >>> tuple(decision.indices.shape), float(decision.weights[0, 0])
         ((15, 1), 1.0)
     """

@@ -49,7 +49,7 @@ class MoEX(TopK):
     Example:
         >>> from moe_apps.layers import FFNExperts, MoE
         >>> layer = MoE(MoEX(k=2), FFNExperts(num_experts=4, hidden_dim=16))
-        >>> tuple(layer(keras.random.normal((3, 5, 8))).shape)
+        >>> tuple(layer(ops.ones((3, 5, 8))).shape)
         (3, 5, 8)
     """
 

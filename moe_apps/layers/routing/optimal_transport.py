@@ -45,7 +45,7 @@ class SparseTransport(Router):
     Padding takes no part in the transport.
 
     Example:
-        >>> decision = SparseTransport(k=2, num_experts=4)(keras.random.normal((3, 5, 8)))
+        >>> decision = SparseTransport(k=2, num_experts=4)(ops.ones((3, 5, 8)))
         >>> tuple(decision.indices.shape)
         (15, 2)
     """
