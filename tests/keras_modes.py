@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -110,9 +111,12 @@ def step(
         fixed = [variable.value for variable in layer.non_trainable_variables]
         weights = [variable.value for variable in layer.trainable_variables]
 
+        if "training" in inspect.signature(layer.call).parameters:
+            arguments["training"] = training
+
         def value(x: Any, weights: Any) -> Any:
             outputs, _, losses = layer.stateless_call(
-                weights, fixed, x, training=training, return_losses=True, **arguments
+                weights, fixed, x, return_losses=True, **arguments
             )
             value, total = objective(outputs, losses)
             return value, (outputs, total)

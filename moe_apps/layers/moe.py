@@ -94,6 +94,9 @@ class MoE(keras.layers.Layer):
             raise ValueError(
                 f'At level "sample" all axes but the batch must be known. Received: {input_shape}'
             )
+        if positions and not self.experts.whole_samples:
+            kind = type(self.experts).__name__
+            raise ValueError(f'{kind} take single tokens: use level="token".')
         parts: list[tuple[keras.layers.Layer, Any]] = [
             (self.router, (None, features)),
             (self.experts, (None, None, *positions, features)),
@@ -124,6 +127,10 @@ class MoE(keras.layers.Layer):
         training: bool | None = None,
     ) -> Any:
         whole = self.level == "sample"
+        if whole and mask is not None and len(mask.shape) != 1:
+            raise ValueError(
+                f'At level "sample" `mask` must be `(batch,)`. Received: {tuple(mask.shape)}'
+            )
         routed = ops.mean(x, axis=tuple(range(1, len(x.shape) - 1))) if whole else x
         decision = self.router(routed, mask=mask, state=state, context=context, training=training)
         outputs, drop_rate = self._run_experts(x, decision, training)

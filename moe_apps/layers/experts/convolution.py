@@ -149,4 +149,4 @@ def convolve_groups(x: Any, kernel: Any) -> Any:
         neighbours = padded[(slice(None), slice(None), *window)]
         flat = ops.reshape(neighbours, (groups, rows * math.prod(positions), channels))
         outputs = outputs + ops.matmul(flat, kernel[(slice(None), *cell)])
-    return ops.reshape(outputs, (-1, rows, *positions, kernel.shape[-1]))
+    return ops.reshape(outputs, (ops.shape(kernel)[0], rows, *positions, kernel.shape[-1]))

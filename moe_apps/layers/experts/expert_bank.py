@@ -54,8 +54,8 @@ class ExpertBank(keras.layers.Layer):
         num_experts: number of experts, at least 1.
         kernel_initializer: initializer of one expert's matrices.
 
-    A row is a vector `(features,)`; banks of convolutions take whole examples
-    `(*positions, features)` for rows and say so.
+    A row is a vector `(features,)`; banks that set `whole_samples` take whole examples
+    `(*positions, features)` for rows.
 
     Call forms, all with the same result per row:
         `(experts, rows, features)`: group g is served by expert g. A group axis of 1 sends the
@@ -64,6 +64,8 @@ class ExpertBank(keras.layers.Layer):
         served by expert `expert_ids[g]`.
         a list of `(rows_e, features)`, one entry an expert.
     """
+
+    whole_samples = False
 
     def __init__(
         self, num_experts: int, kernel_initializer: Any = "glorot_uniform", **kwargs: Any
