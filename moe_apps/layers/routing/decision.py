@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 from keras import ops
@@ -36,6 +37,20 @@ class RouterInputs(NamedTuple):
     def by_position(self, rows: Any) -> Any:
         """Rows `(tokens, ...)` in the layer's leading shape, `(*leading, ...)`."""
         return ops.reshape(rows, (*self.leading, *rows.shape[1:]))
+
+    def by_example(self, rows: Any) -> Any:
+        """Rows `(tokens, ...)` by example, `(batch, positions, ...)`, all its positions in a row.
+
+        Raises:
+            ValueError: when the layer's input has no axis between batch and features.
+        """
+        if len(self.leading) < 2:
+            raise ValueError(
+                "This router weighs the positions of an example against each other: its input "
+                f"must be `(batch, ..., features)`. Received {len(self.leading) + 1} axes."
+            )
+        shape = (self.leading[0], math.prod(self.leading[1:]), *rows.shape[1:])
+        return ops.reshape(rows, shape)
 
 
 class RoutingDecision(NamedTuple):

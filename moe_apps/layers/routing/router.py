@@ -102,6 +102,10 @@ class Router(keras.layers.Layer):
         )
         self.built = True
 
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """None: a decision has no mask. Keras would attach it to one field, even one that is None."""
+        return None
+
     def add_setting(self, name: str, value: float) -> Any:
         """Add a scalar that callbacks may change while a compiled step runs.
 
