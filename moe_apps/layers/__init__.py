@@ -1,11 +1,13 @@
 """Sparse Mixture-of-Experts layers for Keras 3, in `keras.ops` alone."""
 
+from moe_apps.layers import addons
 from moe_apps.layers.callbacks import (
     FreezeRouterWhenStable,
     MixERGateUpdate,
     ReseedDeadExperts,
     ScheduledSetting,
 )
+from moe_apps.layers.chain import ChainOfExperts
 from moe_apps.layers.dispatch import Capacity, Dense, Dispatcher, Dropless
 from moe_apps.layers.experts import (
     ConstantExperts,
@@ -49,27 +51,34 @@ from moe_apps.layers.memory import (
 )
 from moe_apps.layers.moe import MoE
 from moe_apps.layers.multi_gate import CGC, PLE, AdaptDHM, FeatureGate, HoME, MMoE, TaskExpertMemory
-
-from moe_apps.layers import addons
 from moe_apps.layers.routing import (
+    AdaMoE,
     AttentionAware,
     BlockFFNRouter,
+    Comet,
+    DeepSeekGate,
+    DSelectK,
     EnforcedRouting,
     ExpertChoice,
     GShardTop2,
+    LossFreeTopK,
     MixER,
     MoEPlusPlus,
     MoEX,
     NearestCentre,
     NoisyTopK,
     PrototypeRouter,
+    RecurrentRouter,
+    ReX,
     Router,
     RouterInputs,
     RoutingDecision,
     SimilarityAware,
+    SMoEDropout,
     SoftMoE,
     SparseTransport,
     Switch,
+    Thor,
     TopK,
     UncertaintyAware,
 )
@@ -78,13 +87,18 @@ __all__ = [
     "CGC",
     "PEER",
     "PLE",
+    "AdaMoE",
     "AdaptDHM",
     "AttentionAware",
     "BlockFFNRouter",
     "Capacity",
+    "ChainOfExperts",
+    "Comet",
     "ConstantExperts",
     "ConvExperts",
     "CopyExperts",
+    "DSelectK",
+    "DeepSeekGate",
     "Dense",
     "DepthwiseConvFFN",
     "Dispatcher",
@@ -102,6 +116,7 @@ __all__ = [
     "HoME",
     "LLaVAMoLE",
     "LoRAExperts",
+    "LossFreeTopK",
     "MLPExperts",
     "MMoE",
     "MemoryExperts",
@@ -121,10 +136,13 @@ __all__ = [
     "NoisyTopK",
     "OperationExperts",
     "PrototypeRouter",
+    "ReX",
+    "RecurrentRouter",
     "ReseedDeadExperts",
     "Router",
     "RouterInputs",
     "RoutingDecision",
+    "SMoEDropout",
     "ScaledMLPExperts",
     "ScheduledSetting",
     "SimilarityAware",
@@ -134,6 +152,7 @@ __all__ = [
     "SwiGLUExperts",
     "Switch",
     "TaskExpertMemory",
+    "Thor",
     "TopK",
     "UltraMem",
     "UncertaintyAware",
