@@ -24,7 +24,8 @@ class ScheduledSetting(keras.callbacks.Callback):
     """Sets a routing setting of all layers that have it, before each training step.
 
     `setting = schedule(step)`, the step counted by the optimizer, so that a second `fit` goes
-    on where the first stopped. The last value is saved with the model.
+    on where the first stopped. With `steps_per_execution` above 1 it changes as seldom as
+    Keras calls back. The last value is saved with the model.
 
     Args:
         name: key in `settings` of the routers and MoE layers, such as "k", "threshold",
@@ -60,11 +61,14 @@ class ScheduledSetting(keras.callbacks.Callback):
             raise ValueError(
                 f"No layer of the model has a setting {self.name!r}; there are: {known}."
             )
-        self._step = int(self.model.optimizer.iterations)
+        self._done = int(self.model.optimizer.iterations)
         self._value: float | None = None
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch_start = self._done
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        value = float(self.schedule(self._step))
+        value = float(self.schedule(self._epoch_start + batch))
         if value != self._value:
             _ = self.model  # asking for it fetches the weights from JAX' training loop
             for setting in self._settings:
@@ -72,4 +76,4 @@ class ScheduledSetting(keras.callbacks.Callback):
             self._value = value
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._step += 1
+        self._done = self._epoch_start + batch + 1

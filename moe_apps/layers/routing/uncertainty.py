@@ -57,12 +57,11 @@ class UncertaintyAware(TopK):
     def score(self, inputs: RouterInputs) -> Any:
         tokens = self.jittered(inputs).tokens
         if inputs.training:
-            logits = ops.stack(
-                [
-                    ops.matmul(keras.random.dropout(tokens, self.rate, seed=seed), self.kernel)
-                    for seed in [self.dropout_seed] * self.passes
-                ]
-            )
+            noisy = [
+                keras.random.dropout(tokens, self.rate, seed=self.dropout_seed)
+                for _ in range(self.passes)
+            ]
+            logits = ops.matmul(ops.stack(noisy), self.kernel)  # (passes, tokens, experts)
             mean = ops.mean(logits, axis=0)
             variance = ops.sum(ops.square(logits - mean), axis=0) / (self.passes - 1)
         else:

@@ -43,10 +43,10 @@ class Block(keras.layers.Layer):
         return x + self.moe(x)
 
 
-def compiled(moe: MoE, jit_compile: bool = True) -> keras.Model:
+def compiled(moe: MoE, jit_compile: bool = True, **settings: Any) -> keras.Model:
     inputs = keras.Input((4, 3))
     model = keras.Model(inputs, Block(moe)(inputs))
-    model.compile("sgd", "mse", jit_compile=jit_compile)
+    model.compile("sgd", "mse", jit_compile=jit_compile, **settings)
     return model
 
 
@@ -64,6 +64,15 @@ def test_every_compiled_step_sees_the_value_of_its_step(x):
     model.fit(x, x, batch_size=2, verbose=0, callbacks=[callback])  # steps 4 to 7
     assert float(array(router.seen)) == 10 + 3 + 3 + 10 + 10
     assert float(array(router.settings["temperature"])) == 10
+
+
+def test_steps_are_counted_where_several_run_at_once(x):
+    router = Cooled(k=1)
+    moe = MoE(router, FFNExperts(2, 3))
+    model = compiled(moe, jit_compile=not TENSORFLOW, steps_per_execution=2)
+    callback = ScheduledSetting("temperature", lambda step: 1.0 + step)
+    model.fit(x, x, batch_size=2, verbose=0, callbacks=[callback])
+    assert float(array(router.seen)) == 1 + 1 + 3 + 3
 
 
 def test_weights_train_on_where_a_setting_changes_at_each_step(x):

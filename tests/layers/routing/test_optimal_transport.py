@@ -107,6 +107,13 @@ def test_weights_are_probabilities_and_gradients_pass_through_them_alone(x):
     np.testing.assert_array_equal(weights[weights > 0], p[weights > 0])
 
 
+def test_pairs_without_transport_are_inactive(x):
+    router = SparseTransport(k=3, num_experts=4, gamma=0.1)
+    plan = plan_of(router, x)
+    assert (plan > 0).sum(axis=1).min() < 3
+    np.testing.assert_array_equal(array(router(x).weight_of_expert()) > 0, plan > 0)
+
+
 def test_sequences_do_not_meddle_and_padding_takes_no_part(x):
     router = SparseTransport(k=2, num_experts=4)
     whole = array(router(x).weight_of_expert()).reshape(2, 12, 4)
