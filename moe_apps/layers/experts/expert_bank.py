@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -105,14 +105,21 @@ class ExpertBank(keras.layers.Layer):
         # A tensor, not the variable itself: custom gradients may not close over variables.
         return [ops.copy(weight) for weight in self.stacked_weights]
 
+    def computation(self) -> Callable[..., Any]:
+        """What runs on `(x, *expert_weights)`: `compute` here.
+
+        A bank whose experts share weights binds them here, as tensors: see `expert_weights`.
+        """
+        return self.compute
+
     def call(self, x: Any, expert_ids: Any = None) -> Any:
-        weights = self.expert_weights()
+        weights, compute = self.expert_weights(), self.computation()
         if isinstance(x, list | tuple):
             per_expert = zip(*(ops.unstack(weight) for weight in weights), strict=True)
-            return [self.compute(rows, *own) for rows, own in zip(x, per_expert, strict=True)]
+            return [compute(rows, *own) for rows, own in zip(x, per_expert, strict=True)]
         if expert_ids is not None:
             weights = [take_groups(weight, expert_ids) for weight in weights]
-        return self.compute(x, *weights)
+        return compute(x, *weights)
 
     def get_config(self) -> dict[str, Any]:
         return {

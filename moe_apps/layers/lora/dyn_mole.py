@@ -56,6 +56,7 @@ class DynMoLE(Router):
         **kwargs: of `Router`.
 
     Example:
+        >>> import keras
         >>> router = DynMoLE(num_experts=4, kernel_initializer="zeros")
         >>> decision = router(keras.random.normal((3, 8)))  # unsure: all experts
         >>> float(decision.statistics["active_experts"])

@@ -35,6 +35,7 @@ class LLaVAMoLE(Router):
     one sample.
 
     Example:
+        >>> import keras
         >>> decision = LLaVAMoLE(num_experts=3)(keras.random.normal((2, 5, 8)))
         >>> tuple(decision.weights.shape), float(decision.weights[0, 0])
         ((10, 1), 1.0)

@@ -40,6 +40,7 @@ class LoRAExperts(ExpertBank):
         kernel_initializer: of A. Default "he_uniform".
 
     Example:
+        >>> import keras
         >>> y = LoRAExperts(num_experts=4, rank=2)(keras.random.normal((4, 5, 8)))
         >>> tuple(y.shape), bool(ops.any(y != 0))
         ((4, 5, 8), False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
@@ -38,6 +39,7 @@ class MixLoRAExperts(FrozenBase, ExpertBank):
         kernel_initializer: of the matrices A. Default "he_uniform".
 
     Example:
+        >>> import keras
         >>> from moe_apps.layers import MoE, SwiGLU, TopK
         >>> base = SwiGLU(hidden_dim=16)
         >>> layer = MoE(TopK(k=2, renormalize=True), MixLoRAExperts(4, base, rank=2))
@@ -78,16 +80,19 @@ class MixLoRAExperts(FrozenBase, ExpertBank):
             self.add_stacked_weight(f"{name}_b", (self.rank, columns), "zeros")
         self.built = True
 
-    def compute(self, x: Any, *weights: Any) -> Any:
-        gate_a, gate_b, up_a, up_b, down_a, down_b = weights
+    def computation(self) -> Callable[..., Any]:
+        kernels = (self.base.gate, self.base.up, self.base.down)
+        base = [ops.stop_gradient(ops.copy(kernel)) for kernel in kernels]
+        return lambda x, *updates: self._adapted(x, base, updates)
 
-        def adapted(x: Any, kernel: Any, a: Any, b: Any) -> Any:
+    def _adapted(self, x: Any, base: Sequence[Any], updates: Sequence[Any]) -> Any:
+        def product(x: Any, matrix: int) -> Any:
+            a, b = updates[2 * matrix : 2 * matrix + 2]
             update = ops.matmul(ops.matmul(x, a), b)
-            return ops.matmul(x, kernel) + (self.alpha / self.rank) * update
+            return ops.matmul(x, base[matrix]) + (self.alpha / self.rank) * update
 
-        hidden = ops.silu(adapted(x, self.base.gate, gate_a, gate_b))
-        hidden = hidden * adapted(x, self.base.up, up_a, up_b)
-        return adapted(hidden, self.base.down, down_a, down_b)
+        hidden = ops.silu(product(x, 0)) * product(x, 1)
+        return product(hidden, 2)
 
     def get_config(self) -> dict[str, Any]:
         return {

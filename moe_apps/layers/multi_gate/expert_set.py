@@ -50,7 +50,7 @@ class ExpertSet(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
-        rows = ops.reshape(x, (1, -1, x.shape[-1]))
+        rows = self.bank.prepare(ops.reshape(x, (-1, x.shape[-1])))[None]
         outputs = ops.transpose(self.bank(rows), (1, 0, 2))  # (rows, experts, units)
         units = outputs.shape[-1]
         if self.normalization is not None:

@@ -80,9 +80,9 @@ def test_losses_and_gradients_of_the_router_pass_through(rows):
     draw(layer)
     result = step(layer, rows)
     assert result.losses > 0 and all(gradient.any() for gradient in result.gradients)
-    assert (step(layer, rows).outputs != result.outputs).any()  # dropout
-    still = [step(layer, rows, training=False).outputs for _ in range(2)]
-    np.testing.assert_array_equal(*still)
+    still, again = (array(layer(rows)) for _ in range(2))  # no dropout at inference
+    np.testing.assert_array_equal(still, again)
+    assert np.abs(result.outputs - still).max() > 0.1
 
 
 def test_only_a_dense_layer_can_be_the_base():
