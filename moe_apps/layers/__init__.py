@@ -1,6 +1,5 @@
 """Sparse Mixture-of-Experts layers for Keras 3, in `keras.ops` alone."""
 
-from moe_apps.layers import addons
 from moe_apps.layers.callbacks import (
     FreezeRouterWhenStable,
     MixERGateUpdate,
@@ -51,6 +50,8 @@ from moe_apps.layers.memory import (
 )
 from moe_apps.layers.moe import MoE
 from moe_apps.layers.multi_gate import CGC, PLE, AdaptDHM, FeatureGate, HoME, MMoE, TaskExpertMemory
+
+from moe_apps.layers import addons
 from moe_apps.layers.routing import (
     AdaMoE,
     AttentionAware,
@@ -58,6 +59,7 @@ from moe_apps.layers.routing import (
     Comet,
     DeepSeekGate,
     DSelectK,
+    DynaMoE,
     EnforcedRouting,
     ExpertChoice,
     GShardTop2,
@@ -80,7 +82,9 @@ from moe_apps.layers.routing import (
     Switch,
     Thor,
     TopK,
+    TopP,
     UncertaintyAware,
+    layer_schedule,
 )
 
 __all__ = [
@@ -104,6 +108,7 @@ __all__ = [
     "Dispatcher",
     "Dropless",
     "DynMoLE",
+    "DynaMoE",
     "EnforcedRouting",
     "ExpertBank",
     "ExpertChoice",
@@ -154,11 +159,13 @@ __all__ = [
     "TaskExpertMemory",
     "Thor",
     "TopK",
+    "TopP",
     "UltraMem",
     "UncertaintyAware",
     "ValueTable",
     "ZeroExperts",
     "addons",
+    "layer_schedule",
     "merge_slices",
     "mola_allocation",
     "order_by_similarity",

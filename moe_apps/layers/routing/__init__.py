@@ -11,6 +11,7 @@ from moe_apps.layers.routing.comet import Comet
 from moe_apps.layers.routing.decision import RouterInputs, RoutingDecision
 from moe_apps.layers.routing.deepseek import DeepSeekGate
 from moe_apps.layers.routing.dselect_k import DSelectK
+from moe_apps.layers.routing.dynamoe import DynaMoE, layer_schedule
 from moe_apps.layers.routing.enforced import EnforcedRouting
 from moe_apps.layers.routing.expert_choice import ExpertChoice
 from moe_apps.layers.routing.graph_mixing import AttentionAware, SimilarityAware
@@ -31,6 +32,7 @@ from moe_apps.layers.routing.soft_moe import SoftMoE
 from moe_apps.layers.routing.switch import Switch
 from moe_apps.layers.routing.thor import Thor, consistency_loss
 from moe_apps.layers.routing.top_k import TopK
+from moe_apps.layers.routing.top_p import TopP
 from moe_apps.layers.routing.uncertainty import UncertaintyAware
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Comet",
     "DSelectK",
     "DeepSeekGate",
+    "DynaMoE",
     "EnforcedRouting",
     "ExpertChoice",
     "GShardTop2",
@@ -62,12 +65,14 @@ __all__ = [
     "Switch",
     "Thor",
     "TopK",
+    "TopP",
     "UncertaintyAware",
     "balance_loss",
     "capacity_split",
     "chunk_level_sparsity",
     "consistency_loss",
     "expert_load",
+    "layer_schedule",
     "token_level_sparsity",
     "z_loss",
 ]

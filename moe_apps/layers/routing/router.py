@@ -103,7 +103,7 @@ class Router(keras.layers.Layer):
         self.built = True
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """None: a decision has no mask. Keras would attach it to one field, even one that is None."""
+        """None: a decision has no mask. Keras would attach it to one field, even to a None."""
         return None
 
     def add_setting(self, name: str, value: float) -> Any:
