@@ -11,6 +11,7 @@ from keras import ops
 
 from moe_apps.layers.dispatch import Capacity, Dispatcher, get_dispatcher
 from moe_apps.layers.dispatch.assigned import run_chosen_tokens, run_mixed_slots
+from moe_apps.layers.dispatch.extra_groups import ExtraGroups
 from moe_apps.layers.experts import ExpertBank
 from moe_apps.layers.routing import Router, RoutingDecision
 from moe_apps.layers.routing.trackers import RoutingTracker
@@ -208,9 +209,12 @@ class _WholeSamples:
         # The experts may change the number of features and nothing else.
         self.output_shape = (*shape[:-1], bank.features_out(shape[-1]))
 
-    def __call__(self, rows: Any, expert_ids: Any = None) -> Any:
+    def __call__(self, rows: Any, expert_ids: Any = None, extra: ExtraGroups | None = None) -> Any:
         if isinstance(rows, list | tuple):
             return [self._flat(y) for y in self.bank([self._whole(x) for x in rows])]
+        if extra is not None:
+            extra = extra._replace(rows=self._whole(extra.rows))
+            return tuple(self._flat(y) for y in self.bank(self._whole(rows), extra=extra))
         return self._flat(self.bank(self._whole(rows), expert_ids=expert_ids))
 
     def _whole(self, rows: Any) -> Any:

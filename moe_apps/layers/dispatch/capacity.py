@@ -8,8 +8,11 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from moe_apps.layers.dispatch.dispatcher import Dispatcher, active_expert_of_pair, weighted_sum
-from moe_apps.layers.dispatch.permutation import from_slots, place, rank_in_expert, to_slots
+from moe_apps.layers.dispatch.blocks import run_blocks
+from moe_apps.layers.dispatch.compilation import compiles_with_static_shapes
+from moe_apps.layers.dispatch.dispatcher import Dispatcher, active_expert_of_pair
+from moe_apps.layers.dispatch.permutation import rank_in_expert
+from moe_apps.layers.dispatch.slices import run_slices
 
 
 @keras.saving.register_keras_serializable(package="moe_apps")
@@ -83,23 +86,21 @@ class Capacity(Dispatcher):
             rank, count = _rank_by_top_weight(expert, weights, num_experts)
         else:
             rank, count = rank_in_expert(expert, num_experts)
-        num_slots = num_experts * capacity
         kept = ops.logical_and(expert < num_experts, rank < capacity)
         if capacity_factor is not None:
             fair = ops.cast(num_tokens, "float32") * (k / num_experts)
             # Rounding must not make a whole number the next one.
             limit = ops.ceil(capacity_factor * fair - 1e-3)
             kept = ops.logical_and(kept, ops.cast(rank, "float32") < limit)
-        placement = place(ops.where(kept, expert * capacity + rank, num_slots), k, num_slots)
-
-        rows = to_slots(tokens, placement)
-        rows = ops.reshape(rows, (num_experts, capacity, tokens.shape[-1]))
-        outputs = experts(rows)  # (experts, capacity, features_out)
-        outputs = ops.reshape(outputs, (-1, outputs.shape[-1]))
+        served = ops.where(kept, expert, num_experts)
+        if compiles_with_static_shapes():
+            outputs = run_blocks(tokens, served, rank, experts, weights, first=capacity)
+        else:
+            outputs = run_slices(tokens, served, experts, weights)
         kept_share = ops.sum(ops.cast(kept, "float32")) / ops.maximum(
             ops.cast(ops.sum(count), "float32"), 1.0
         )
-        return weighted_sum(from_slots(outputs, placement), weights), 1.0 - kept_share
+        return outputs, 1.0 - kept_share
 
     def get_config(self) -> dict[str, Any]:
         return {

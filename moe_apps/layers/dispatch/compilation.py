@@ -1,11 +1,14 @@
-"""What the code being traced may count on: static shapes, and variables that keep state.
+"""What the code being traced may count on, and gradients taken inside it.
 
 The one place under `layers/` that looks behind the Keras backend.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -40,3 +43,20 @@ def keeps_layer_metrics() -> bool:
         return not scope.in_stateless_scope()
     except (KeyError, AttributeError):
         return False
+
+
+def vjp(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Outputs of `function`, and what maps the outputs' gradient to those of the inputs.
+
+    Keras has no such function; it differentiates models only.
+    """
+    backend = importlib.import_module(keras.backend.backend())
+    if keras.backend.backend() != "tensorflow":
+        return backend.vjp(function, *inputs)
+    inputs = tuple(backend.identity(value) for value in inputs)  # the tape tells them apart
+    with backend.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        outputs = function(*inputs)
+    return outputs, lambda upstream: tape.gradient(
+        outputs, inputs, upstream, unconnected_gradients="zero"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from moe_apps.layers.dispatch.extra_groups import ExtraGroups, run_with_extra_groups
 from moe_apps.layers.dispatch.permutation import take_groups
 
 
@@ -63,6 +64,7 @@ class ExpertBank(keras.layers.Layer):
         `(groups, rows, features)` with `expert_ids` `(groups,)` int, ascending: group g is
         served by expert `expert_ids[g]`.
         a list of `(rows_e, features)`, one entry an expert.
+        `(experts, rows, features)` with `extra`, an `ExtraGroups`: the outputs of both.
     """
 
     whole_samples = False
@@ -108,12 +110,15 @@ class ExpertBank(keras.layers.Layer):
     def computation(self) -> Callable[..., Any]:
         """What runs on `(x, *expert_weights)`: `compute` here.
 
-        A bank whose experts share weights binds them here, as tensors: see `expert_weights`.
+        A bank whose experts share frozen weights binds them here, as tensors: see
+        `expert_weights`. No gradient reaches them.
         """
         return self.compute
 
-    def call(self, x: Any, expert_ids: Any = None) -> Any:
+    def call(self, x: Any, expert_ids: Any = None, extra: ExtraGroups | None = None) -> Any:
         weights, compute = self.expert_weights(), self.computation()
+        if extra is not None:
+            return run_with_extra_groups(compute, x, extra, weights)
         if isinstance(x, list | tuple):
             per_expert = zip(*(ops.unstack(weight) for weight in weights), strict=True)
             return [compute(rows, *own) for rows, own in zip(x, per_expert, strict=True)]

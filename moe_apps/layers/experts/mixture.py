@@ -9,6 +9,7 @@ from typing import Any
 from keras import ops
 
 from moe_apps.layers.catalogue import listed
+from moe_apps.layers.dispatch.extra_groups import ExtraGroups
 from moe_apps.layers.experts.expert_bank import ExpertBank
 from moe_apps.layers.serialization import revive, serialize_part
 from moe_apps.registry import EXPERT_BANKS
@@ -22,12 +23,6 @@ from moe_apps.registry import EXPERT_BANKS
 )
 class MixedExperts(ExpertBank):
     """Experts of several kinds in one bank, numbered in the order of the banks.
-
-    Under XLA and on JAX the dropless dispatch gives an expert whose queue exceeds one block more
-    blocks, and names their experts at run time only. Each of these blocks is computed by every
-    bank, and the right result is kept: an expensive bank beside cheap ones costs little more
-    than alone, two expensive ones double the cost of these blocks. In TensorFlow without XLA,
-    and with the capacity dispatch, nothing is computed twice.
 
     Source: Jin et al. 2024, "MoE++", arXiv 2410.07348 (experts of unequal cost).
 
@@ -73,7 +68,7 @@ class MixedExperts(ExpertBank):
     def features_out(self, features: int) -> int:
         return self.banks[0].features_out(features)
 
-    def call(self, x: Any, expert_ids: Any = None) -> Any:
+    def call(self, x: Any, expert_ids: Any = None, extra: ExtraGroups | None = None) -> Any:
         ends = list(accumulate(bank.num_experts for bank in self.banks))
         ranges = [
             (bank, end - bank.num_experts, end) for bank, end in zip(self.banks, ends, strict=True)
@@ -82,10 +77,32 @@ class MixedExperts(ExpertBank):
             return [y for bank, start, end in ranges for y in bank(list(x[start:end]))]
         if expert_ids is not None:
             return self._by_id(x, expert_ids, ranges)
+        if extra is not None:
+            return self._with_extra(x, extra, ranges)
         to_all = x.shape[0] == 1 and self.num_experts > 1
         return ops.concatenate(
             [bank(x if to_all else x[start:end]) for bank, start, end in ranges], axis=0
         )
+
+    def _with_extra(self, x: Any, extra: ExtraGroups, ranges: Any) -> Any:
+        """Outputs of the first groups, and the extra groups' as a sum: each bank fills its own."""
+        first, rest = [], []
+        for bank, start, end in ranges:
+
+            def groups_before(expert: int) -> Any:
+                before = ops.sum(ops.cast(extra.expert_ids < expert, "int32"))
+                return ops.clip(before, extra.start, extra.end)
+
+            own = ExtraGroups(
+                extra.rows,
+                ops.clip(extra.expert_ids - start, 0, bank.num_experts - 1),
+                groups_before(start),
+                groups_before(end),
+            )
+            outputs, extra_outputs = bank(x[start:end], extra=own)
+            first.append(outputs)
+            rest.append(extra_outputs)
+        return ops.concatenate(first, axis=0), sum(rest)
 
     def _by_id(self, x: Any, expert_ids: Any, ranges: Any) -> Any:
         """Each group's output by its own bank, out of the outputs of all banks."""
