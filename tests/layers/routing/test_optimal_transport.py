@@ -16,6 +16,14 @@ def x() -> np.ndarray:
     return (draw(size=(2, 12, 6)) + 2 * draw(size=(6,))).astype("float32")
 
 
+def make(**settings) -> SparseTransport:
+    """A router with the same scores on all backends."""
+    router = SparseTransport(**{"k": 2, "num_experts": 4, **settings})
+    router.build((None, 6))
+    router.kernel.assign(np.random.default_rng(3).normal(size=(6, router.num_experts)) / 2)
+    return router
+
+
 def plan_of(router: SparseTransport, x: np.ndarray) -> np.ndarray:
     """`(tokens, experts)`, from the active pairs and the scores they were chosen by."""
     scores: list = []
@@ -52,22 +60,19 @@ def test_projection_is_the_nearest_point():
 
 
 def test_rows_are_exact_and_columns_come_near_their_share(x):
-    router = SparseTransport(k=2, num_experts=4, iterations=60, learning_rate=0.03)
+    router = make(iterations=60, learning_rate=0.03)
     plan = plan_of(router, x)
     np.testing.assert_allclose(plan.sum(axis=1), 1, rtol=1e-5)
     assert ((plan > 0).sum(axis=1) <= 2).all()
     columns = plan.reshape(2, 12, 4).sum(axis=1)  # each sequence by itself
     assert np.abs(columns - 3).max() < 1
-    short = SparseTransport(k=2, num_experts=4, iterations=1)
-    short.build(x.shape)
-    short.set_weights(router.get_weights())
-    early = plan_of(short, x).reshape(2, 12, 4).sum(axis=1)
+    early = plan_of(make(iterations=1), x).reshape(2, 12, 4).sum(axis=1)
     assert np.abs(early - 3).max() > np.abs(columns - 3).max()
 
 
 def test_with_all_experts_allowed_it_is_quadratic_transport(x):
     x = x[:1, :5]
-    router = SparseTransport(k=3, num_experts=3, iterations=100, learning_rate=0.03, gamma=0.5)
+    router = make(k=3, num_experts=3, iterations=100, learning_rate=0.03, gamma=0.5)
     plan = plan_of(router, x)
     gains = array(router(x).probabilities)
 
@@ -88,16 +93,15 @@ def test_with_all_experts_allowed_it_is_quadratic_transport(x):
 
 
 def test_load_is_more_even_than_that_of_top_k(x):
-    router, top_k = SparseTransport(k=1, num_experts=4, learning_rate=0.05), TopK(1, num_experts=4)
-    for one in (router, top_k):
-        one.build(x.shape)
+    router, top_k = make(k=1, learning_rate=0.05), TopK(1, num_experts=4)
+    top_k.build(x.shape)
     top_k.set_weights(router.get_weights())
     even, crowded = (array(one(x).statistics["load"]) for one in (router, top_k))
     assert even.max() < crowded.max()
 
 
 def test_weights_are_probabilities_and_gradients_pass_through_them_alone(x):
-    router = SparseTransport(k=2)
+    router = make()
     layer = MoE(router, FFNExperts(4, 5), dispatch="dense")
     result = step(layer, x, "eager")
     assert result.gradients[0].any()
@@ -108,14 +112,14 @@ def test_weights_are_probabilities_and_gradients_pass_through_them_alone(x):
 
 
 def test_pairs_without_transport_are_inactive(x):
-    router = SparseTransport(k=3, num_experts=4, gamma=0.1)
+    router = make(k=3, gamma=0.1)
     plan = plan_of(router, x)
     assert (plan > 0).sum(axis=1).min() < 3
     np.testing.assert_array_equal(array(router(x).weight_of_expert()) > 0, plan > 0)
 
 
 def test_sequences_do_not_meddle_and_padding_takes_no_part(x):
-    router = SparseTransport(k=2, num_experts=4)
+    router = make()
     whole = array(router(x).weight_of_expert()).reshape(2, 12, 4)
     np.testing.assert_allclose(array(router(x[1:]).weight_of_expert()), whole[1], rtol=1e-5)
     mask = np.arange(12) < 8
@@ -126,8 +130,7 @@ def test_sequences_do_not_meddle_and_padding_takes_no_part(x):
 
 
 def test_modes_agree(x, mode):
-    router = SparseTransport(k=2, num_experts=4)
-    router.build(x.shape)
+    router = make()
     expected = array(router(x).weight_of_expert())
     weights = in_mode(lambda x: router(x).weight_of_expert(), mode)(x)
     np.testing.assert_allclose(weights, expected, rtol=1e-4)

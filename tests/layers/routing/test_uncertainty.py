@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -10,6 +11,7 @@ from moe_apps.layers import RouterInputs, UncertaintyAware
 
 @pytest.fixture
 def rows() -> np.ndarray:
+    keras.utils.set_random_seed(0)  # for the weights
     return np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
 
 
