@@ -121,8 +121,9 @@ class Comet(SelectorRouter):
             (self.permutation_logits + noise) / self.settings["temperature"],
             self.sinkhorn_iterations,
         )
+        hard = ops.convert_to_tensor(self.permutation)
         found = self.settings["permutation_found"] > 0
-        return ops.einsum("nkl,kle->ne", leaves, ops.where(found, self.permutation, soft))
+        return ops.einsum("nkl,kle->ne", leaves, ops.where(found, hard, soft))
 
     def leaf_weights(self, logits: Any, inputs: RouterInputs) -> Any:
         """`(tokens, k, leaves)`, softmax over trees and leaves of preference + ln share."""

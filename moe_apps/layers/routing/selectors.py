@@ -109,7 +109,7 @@ class SelectorRouter(Router):
         self.built = True
 
     def score(self, inputs: RouterInputs) -> Any:
-        """Positions of the splits `(tokens, k * splits)`, to one side below 0, to the other above."""
+        """Positions of the splits `(tokens, k * splits)`; the middle is at 0."""
         return ops.matmul(inputs.tokens, self.kernel)
 
     def selectors(self, logits: Any) -> Any:
