@@ -34,8 +34,9 @@ OPERATIONS = (
 class OperationExperts(keras.layers.Layer):
     """Several rounds of operations side by side, each scaled by a gate that sees the whole image.
 
-    With `x_0 = relu(x W)`, every step is `x <- relu(x + relu([g_1 E_1(x), ..., g_n E_n(x)] W))`,
-    `[...]` being concatenation along the channels. The gate
+    With `x_0 = relu(x W)`, every step is `x <- x + relu([g_1 E_1(x), ..., g_n E_n(x)] W)`,
+    `[...]` being concatenation along the channels (the source takes the relu of the sum once
+    more, which changes nothing, as both terms are at least 0). The gate
     `g = softmax(relu(mean(x) A) B)` has a weight for each step and operation and looks at the
     mean of the input over all positions. All operations always run. They are, with kernel k:
 
@@ -144,7 +145,7 @@ class OperationExperts(keras.layers.Layer):
                 expert(x) * ops.reshape(scales[:, step, number], broadcast)
                 for number, expert in enumerate(self.experts[step * count : (step + 1) * count])
             ]
-            x = ops.relu(x + mixer(ops.concatenate(scaled, axis=-1)))
+            x = x + mixer(ops.concatenate(scaled, axis=-1))
         return (x, {"weights": weights}) if return_routing else x
 
     def get_config(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_modes import array
+from keras_modes import TENSORFLOW, array
 from moe_apps.layers import (
     FFNExperts,
     MoE,
@@ -16,6 +16,8 @@ from moe_apps.layers import (
     split_dense,
     upcycle_dense,
 )
+
+pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="shown once, on TensorFlow")
 
 
 @pytest.fixture
@@ -77,6 +79,14 @@ def test_all_slices_together_are_the_network(kind, order, x):
     assert sum(w.size for w in bank.get_weights()) == sum(
         w.size * (4 if w.shape == (4,) else 1) for w in ffn.get_weights()
     )  # no weight more, but for the output bias, which each expert has a share of
+
+
+def test_experts_get_the_units_in_the_order_given():
+    ffn = network("without bias")
+    order = np.random.default_rng(3).permutation(12)
+    first, second = split_dense(ffn, 4, order=order).get_weights()
+    np.testing.assert_array_equal(first[1], ffn.get_weights()[0][:, order[3:6]])
+    np.testing.assert_array_equal(second[1], ffn.get_weights()[1][order[3:6]])
 
 
 def test_the_output_bias_is_shared_by_the_active_experts(x):

@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_modes import array
+from keras_modes import TENSORFLOW, array
 from moe_apps.layers import ConvExperts
+
+pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="shown once, on TensorFlow")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_modes import array
+from keras_modes import TENSORFLOW, array
 from moe_apps.layers import FourierExperts
+
+pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="shown once, on TensorFlow")
 
 
 @pytest.fixture

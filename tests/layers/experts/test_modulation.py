@@ -5,8 +5,10 @@ from math import erf
 import numpy as np
 import pytest
 
-from keras_modes import array
+from keras_modes import TENSORFLOW, array
 from moe_apps.layers import MLPExperts, ModulationExperts, MoE, TopK
+
+pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="shown once, on TensorFlow")
 
 
 @pytest.fixture

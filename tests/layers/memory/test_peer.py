@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_modes import array, step
+from keras_modes import TENSORFLOW, array, step
 from moe_apps.layers import PEER
+
+pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="shown once, on TensorFlow")
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_modes import array, in_mode
+from keras_modes import TENSORFLOW, array, in_mode
 from moe_apps.layers import UltraMem, ValueTable
 from moe_apps.layers.memory.ultra_mem import leading_vectors
+
+pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="shown once, on TensorFlow")
 
 SIZES = {"num_keys": 6, "k": 3, "heads": 2, "key_dim": 5, "value_dim": 4, "gate_dim": 3}
 
