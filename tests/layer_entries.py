@@ -17,7 +17,9 @@ EXPERTS, FEATURES = 4, 6
 # What an entry needs beside its defaults. An entry that is not here is made with its defaults,
 # so a new one is tested with no line here, or fails until it has one.
 ROUTER_SETTINGS: dict[str, dict[str, Any]] = {
+    "deepseek": {"groups": 2, "kept_groups": 1},
     "mixer": {"context_dim": 2},
+    "soft_moe": {"slots": 2},
 }
 BANK_SETTINGS: dict[str, dict[str, Any]] = {
     "constant": {"num_experts": EXPERTS},
