@@ -45,7 +45,8 @@ def run_blocks(
         # A queue of n > first rows takes at most n / block blocks.
         pairs = ops.shape(expert)[0]
         bound = pairs // block
-        num_blocks = max(bound, 1) if isinstance(pairs, int) else ops.maximum(bound, 1)
+        # An axis of unknown size can be added to on JAX, but not compared.
+        num_blocks = max(bound, 1) if isinstance(pairs, int) else bound + 1
         num_slots = num_first + num_blocks * block
         needed = ops.maximum((count - first + block - 1) // block, 0)
         ends = ops.cumsum(needed)  # (experts,)
