@@ -60,7 +60,9 @@ def run_with_extra_groups(
         extra_outputs = ops.fori_loop(start, end, forward, ops.zeros(shape, outputs.dtype))
 
         def gradient(*args: Any, upstream: Any = None) -> Any:
-            from_first, from_extra = args if upstream is None else upstream
+            args = args if upstream is None else upstream
+            # One by one from TensorFlow, as one tuple from JAX.
+            from_first, from_extra = args if len(args) == 2 else args[0]
             to_rows, *to_weights = pull(from_first)
 
             def backward(group: Any, sums: Any) -> Any:
