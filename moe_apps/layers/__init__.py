@@ -1,5 +1,6 @@
 """Sparse Mixture-of-Experts layers for Keras 3, in `keras.ops` alone."""
 
+from moe_apps.layers import addons
 from moe_apps.layers.callbacks import (
     FreezeRouterWhenStable,
     MixERGateUpdate,
@@ -50,8 +51,6 @@ from moe_apps.layers.memory import (
 )
 from moe_apps.layers.moe import MoE
 from moe_apps.layers.multi_gate import CGC, PLE, AdaptDHM, FeatureGate, HoME, MMoE, TaskExpertMemory
-
-from moe_apps.layers import addons
 from moe_apps.layers.routing import (
     AdaMoE,
     AttentionAware,
