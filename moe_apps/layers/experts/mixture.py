@@ -43,18 +43,18 @@ class MixedExperts(ExpertBank):
         num_experts: int | None = None,
         **kwargs: Any,
     ) -> None:
-        banks = [revive(bank) for bank in banks]
-        total = sum(bank.num_experts for bank in banks)
+        revived: list[ExpertBank] = [revive(bank) for bank in banks]
+        total = sum(bank.num_experts for bank in revived)
         if num_experts not in (None, total):
             raise ValueError(f"`num_experts` is {num_experts}, but the banks have {total} experts.")
         super().__init__(total, **kwargs)
-        for bank in banks:
+        for bank in revived:
             if type(bank).prepare is not ExpertBank.prepare:
                 raise ValueError(
                     f"`banks` must work on the tokens themselves, but {type(bank).__name__} "
                     "works on what its `prepare` makes of them."
                 )
-        self.banks: list[ExpertBank] = banks
+        self.banks = revived
 
     def build(self, input_shape: Any) -> None:
         outputs = {bank.name: bank.features_out(input_shape[-1]) for bank in self.banks}
