@@ -4,7 +4,7 @@
 # make lint     style, types and the order of imports between the floors
 # make docs     write docs/layers.md from the code
 # make parity   compare tests/parity/reference.json with the real tensorflow-addons
-# make bench    measure what the MoE layer costs
+# make bench    measure what the MoE layer costs, on both backends, and write docs/benchmarks.md
 # make clean    remove caches and build outputs (not .venv*, runs or the tracking store)
 #
 # PYTHON=python3.12 make test uses that interpreter for a new .venv.
@@ -42,8 +42,10 @@ docs: .venv/installed-test
 parity: .venv-parity/installed
 	.venv-parity/bin/python tests/parity/make_reference.py
 
-bench: .venv/installed-bench
-	$(BIN)/python benchmarks/moe_layer.py
+bench: .venv/installed-bench .venv/installed-jax .venv/torch-cpu
+	set -e; for backend in tensorflow jax; do for part in moe_layer scaling memory; do \
+	KERAS_BACKEND=$$backend $(BIN)/python benchmarks/$$part.py; done; done
+	$(BIN)/python benchmarks/report.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -62,6 +64,12 @@ PARITY_PYTHON ?= python3.11
 	$(PARITY_PYTHON) -m venv .venv-parity
 	$(BIN)/uv pip install --quiet --python .venv-parity/bin/python -r $< \
 	|| .venv-parity/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+# PyTorch's own index has a build without CUDA, and its version sorts before that of PyPI.
+.venv/torch-cpu: setup.cfg | .venv/installed-bench
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench-torch]' \
+	--extra-index-url https://download.pytorch.org/whl/cpu
 	@touch $@
 
 # Where uv cannot be had, the pip of the environment does its work.

@@ -1,0 +1,43 @@
+"""Where and with what a figure was measured, and the file it is written to."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+def circumstances() -> dict[str, str]:
+    """Hardware, versions and date, the same on every row."""
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    packages = ("keras", keras.backend.backend(), "keras-hub", "torch", "transformers")
+    return {
+        "cpu": f"{os.cpu_count()} x {model}",
+        "versions": " ".join(f"{name} {_installed(name)}" for name in packages),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def write(rows: list[dict[str, Any]], output: Path) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
