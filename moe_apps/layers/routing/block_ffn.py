@@ -26,9 +26,9 @@ class BlockFFNRouter(Router):
     change when the token is scaled. The paper's experts are two-layer without gate or bias:
     `FFNExperts(activation="silu", use_bias=False)`.
 
-    Source: Song et al. 2025, "BlockFFN", arXiv 2507.08771, and its released code. There all experts are computed in training and
-    the chunk weight is adapted by the training loop; here it is the setting "chunk_loss_weight",
-    which `ScheduledSetting` can change.
+    Source: Song et al. 2025, "BlockFFN", arXiv 2507.08771, and its released code. There all
+    experts are computed in training and the chunk weight is adapted by the training loop; here it
+    is the setting "chunk_loss_weight", which `ScheduledSetting` can change.
 
     Args:
         k_max: most experts of a token, those with the highest scores; None for all.
