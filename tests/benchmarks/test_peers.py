@@ -24,7 +24,7 @@ def x() -> np.ndarray:
 
 
 def ours(renormalize: bool, **kwargs) -> MoE:
-    layer = MoE(TopK(2, renormalize=renormalize), SwiGLUExperts(EXPERTS, 6), **kwargs)
+    layer = MoE(TopK(2, renormalize=renormalize), SwiGLUExperts(EXPERTS, 8), **kwargs)
     layer.build((None, 5, WIDTH))
     return layer
 
@@ -51,7 +51,7 @@ def fit(layer: keras.layers.Layer, x: np.ndarray) -> float:
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_our_layer_trains_under_mixed_precision(x, policy):
     router = TopK(2, balance_loss_weight=0.01)
-    layer = MoE(router, SwiGLUExperts(EXPERTS, 6, dtype=policy), dtype=policy)
+    layer = MoE(router, SwiGLUExperts(EXPERTS, 8, dtype=policy), dtype=policy)
     assert np.isfinite(fit(layer, x))
 
 
