@@ -8,7 +8,7 @@ from keras import ops
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.routing.decision import RouterInputs, RoutingDecision
-from moe_apps.layers.routing.router import Router
+from moe_apps.layers.routing.up_to_k import UpToK
 from moe_apps.registry import ROUTERS
 
 
@@ -18,7 +18,7 @@ from moe_apps.registry import ROUTERS
     paper="Song et al. 2025, arXiv 2507.08771",
     purpose="as many experts as have a positive score, alike in neighbouring tokens",
 )
-class BlockFFNRouter(Router):
+class BlockFFNRouter(UpToK):
     """Weighs experts by `RMSNorm(ReLU(x W))`, exactly 0 where the score is not positive.
 
     `a = ReLU(x W)`, `weight = gamma * a / sqrt(mean_e(a_e^2) + 1e-6)`, with gamma `(experts,)`
@@ -55,30 +55,23 @@ class BlockFFNRouter(Router):
         locality_loss_weight: float = 0.002,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        for name, value in (("k_max", k_max), ("chunk", chunk)):
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
-        self.k_max = k_max
+        super().__init__(k_max=k_max, **kwargs)
+        if chunk < 1:
+            raise ValueError(f"`chunk` must be at least 1. Received: {chunk}")
         self.chunk = chunk
         self.chunk_loss_weight = chunk_loss_weight
         self.locality_loss_weight = locality_loss_weight
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_experts = self.kernel.shape[-1]
-        if self.k_max is not None and self.k_max > num_experts:
-            raise ValueError(f"`k_max` is {self.k_max}, but there are only {num_experts} experts.")
-        self.gamma = self.add_weight(name="gamma", shape=(num_experts,), initializer="ones")
+        experts = self.kernel.shape[1:]
+        self.gamma = self.add_weight(name="gamma", shape=experts, initializer="ones")
         if self.chunk_loss_weight:
             self.add_setting("chunk_loss_weight", self.chunk_loss_weight)
 
     def distribution(self, logits: Any, inputs: RouterInputs) -> Any:
         active = ops.relu(logits)
         return active / (ops.sum(active, axis=-1, keepdims=True) + 1e-5)
-
-    def select(self, logits: Any, inputs: RouterInputs) -> Any:
-        return ops.cast(ops.top_k(logits, self.k_max or logits.shape[-1])[1], "int32")
 
     def weigh(self, logits: Any, probabilities: Any, indices: Any, inputs: RouterInputs) -> Any:
         active = ops.relu(logits)
@@ -102,7 +95,6 @@ class BlockFFNRouter(Router):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "k_max": self.k_max,
             "chunk": self.chunk,
             "chunk_loss_weight": self.chunk_loss_weight,
             "locality_loss_weight": self.locality_loss_weight,

@@ -10,7 +10,7 @@ from keras import ops
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.routing.decision import RouterInputs
-from moe_apps.layers.routing.router import Router
+from moe_apps.layers.routing.up_to_k import UpToK
 from moe_apps.registry import ROUTERS
 
 
@@ -21,7 +21,7 @@ from moe_apps.registry import ROUTERS
     purpose="all experts above a probability, within a budget that may differ from layer to layer",
     interpretation=True,
 )
-class DynaMoE(Router):
+class DynaMoE(UpToK):
     """Sends each token to every expert with at least `threshold` times the uniform probability.
 
     `p = softmax(x W)`; expert e is active where `p_e >= threshold / experts`. At least one and at
@@ -51,23 +51,14 @@ class DynaMoE(Router):
     """
 
     def __init__(self, threshold: float = 1.0, k_max: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(k_max=k_max, **kwargs)
         if threshold < 0:
             raise ValueError(f"`threshold` must not be negative. Received: {threshold}")
-        if k_max is not None and k_max < 1:
-            raise ValueError(f"`k_max` must be at least 1. Received: {k_max}")
         self.threshold = threshold
-        self.k_max = k_max
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_experts = self.kernel.shape[-1]
-        if self.k_max is not None and self.k_max > num_experts:
-            raise ValueError(f"`k_max` is {self.k_max}, but there are only {num_experts} experts.")
         self.add_setting("threshold", self.threshold)
-
-    def select(self, logits: Any, inputs: RouterInputs) -> Any:
-        return ops.cast(ops.top_k(logits, self.k_max or logits.shape[-1])[1], "int32")
 
     def weigh(self, logits: Any, probabilities: Any, indices: Any, inputs: RouterInputs) -> Any:
         best = super().weigh(logits, probabilities, indices, inputs)  # falling
@@ -79,7 +70,7 @@ class DynaMoE(Router):
         return weights / ops.sum(weights, axis=-1, keepdims=True)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "threshold": self.threshold, "k_max": self.k_max}
+        return {**super().get_config(), "threshold": self.threshold}
 
 
 # From the place of a layer, 0 for the first and 1 for the last, to its place between minimum and

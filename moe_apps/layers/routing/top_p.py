@@ -9,7 +9,7 @@ from keras import ops
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.routing.decision import RouterInputs, RoutingDecision
 from moe_apps.layers.routing.losses import entropy, masked_mean
-from moe_apps.layers.routing.router import Router
+from moe_apps.layers.routing.up_to_k import UpToK
 from moe_apps.registry import ROUTERS
 
 
@@ -19,7 +19,7 @@ from moe_apps.registry import ROUTERS
     paper="Huang et al. 2024, arXiv 2403.07652",
     purpose="the fewest experts that together pass a probability: more for harder tokens",
 )
-class TopP(Router):
+class TopP(UpToK):
     """Sends each token to the fewest experts whose probabilities together exceed a threshold.
 
     `p = softmax(x W)`, sorted from the largest; experts are taken up to and including the first
@@ -55,24 +55,15 @@ class TopP(Router):
         balance_loss_weight: float = 1e-2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(balance_loss_weight=balance_loss_weight, **kwargs)
+        super().__init__(k_max=k_max, balance_loss_weight=balance_loss_weight, **kwargs)
         if not 0 <= threshold <= 1:
             raise ValueError(f"`threshold` must be in [0, 1]. Received: {threshold}")
-        if k_max is not None and k_max < 1:
-            raise ValueError(f"`k_max` must be at least 1. Received: {k_max}")
         self.threshold = threshold
-        self.k_max = k_max
         self.entropy_loss_weight = entropy_loss_weight
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_experts = self.kernel.shape[-1]
-        if self.k_max is not None and self.k_max > num_experts:
-            raise ValueError(f"`k_max` is {self.k_max}, but there are only {num_experts} experts.")
         self.add_setting("threshold", self.threshold)
-
-    def select(self, logits: Any, inputs: RouterInputs) -> Any:
-        return ops.cast(ops.top_k(logits, self.k_max or logits.shape[-1])[1], "int32")
 
     def weigh(self, logits: Any, probabilities: Any, indices: Any, inputs: RouterInputs) -> Any:
         weights = super().weigh(logits, probabilities, indices, inputs)  # falling
@@ -96,6 +87,5 @@ class TopP(Router):
         return {
             **super().get_config(),
             "threshold": self.threshold,
-            "k_max": self.k_max,
             "entropy_loss_weight": self.entropy_loss_weight,
         }
