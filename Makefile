@@ -66,10 +66,11 @@ PARITY_PYTHON ?= python3.11
 	|| .venv-parity/bin/python -m pip install --quiet -r $<
 	@touch $@
 
-# PyTorch's own index has a build without CUDA, and its version sorts before that of PyPI.
+# PyTorch's own index has a build without CUDA, and its version sorts before that of PyPI. To do
+# without it: make bench TORCH_INDEX=
+TORCH_INDEX ?= --extra-index-url https://download.pytorch.org/whl/cpu
 .venv/torch-cpu: setup.cfg | .venv/installed-bench
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench-torch]' \
-	--extra-index-url https://download.pytorch.org/whl/cpu
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench-torch]' $(TORCH_INDEX)
 	@touch $@
 
 # Where uv cannot be had, the pip of the environment does its work.
