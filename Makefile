@@ -11,7 +11,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+# Two processes, of some 4 GB each; WORKERS=1 make test takes half of that and longer.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 BOTH_BACKENDS := tests/layers tests/models moe_apps/layers moe_apps/models
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
