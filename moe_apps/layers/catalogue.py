@@ -76,11 +76,22 @@ def construct(registry: Registry[Any], name: str, **offered: Any) -> Any:
         name: its name.
         **offered: settings by name.
 
+    Raises:
+        ValueError: the entry needs a setting that is not offered.
+
     Example:
         >>> construct(ROUTERS, "top_k", k=1, no_such_setting=3).k
         1
     """
     cls = registry.get(name)
+    needed = [
+        p.name
+        for p in inspect.signature(cls).parameters.values()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    missing = [f"`{key}`" for key in needed if key not in offered]
+    if missing:
+        raise ValueError(f"{registry.kind} {name!r} needs {', '.join(missing)}, not given here.")
     taken: set[str] = set()
     for base in cls.__mro__:
         parameters = inspect.signature(base.__init__).parameters.values()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from moe_apps.layers import TopK
-from moe_apps.layers.catalogue import Card, listed, markdown, rows
-from moe_apps.registry import Registry
+from moe_apps.layers.catalogue import Card, construct, listed, markdown, rows
+from moe_apps.registry import ROUTERS, Registry
 
 LAYERS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "layers.md"
 
@@ -52,3 +52,9 @@ def test_an_interpretation_is_explained_in_the_docstring():
 @pytest.mark.parametrize("column", ["batch-independent", "causal"])
 def test_the_page_has_a_table_for_each_kind(column):
     assert markdown().count(column) >= 2
+
+
+def test_an_entry_gets_what_it_takes_and_says_what_it_lacks():
+    assert construct(ROUTERS, "top_k", k=1, hidden_dim=3).k == 1
+    with pytest.raises(ValueError, match="router 'mixer' needs `context_dim`, not given here"):
+        construct(ROUTERS, "mixer", k=1)

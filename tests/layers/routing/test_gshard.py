@@ -21,6 +21,7 @@ def test_weights_are_shares_of_the_two_best():
 def test_a_dropped_pair_leaves_the_other_weight_as_it_was():
     decision = router(2)(np.log([[0.7, 0.3], [0.6, 0.4]]).astype("float32"))
     bank = FFNExperts(2, 3)
+    bank.build((None, None, 2))
     tokens = np.ones((2, 2), "float32")
     # One slot an expert: the first token's two choices take both.
     outputs, dropped = Capacity(0.5)(tokens, decision.indices, decision.weights, bank, True)
