@@ -110,9 +110,10 @@ def _sequences(rows: Any, inputs: RouterInputs) -> tuple[Any, Any]:
 
 def _chunks(rows: Any, chunk: int) -> Any:
     """`(sequences, chunks, chunk, ...)` of `(sequences, time, ...)`, filled up with zeros."""
-    missing = -ops.shape(rows)[1] % chunk
-    rows = ops.pad(rows, ((0, 0), (0, missing), *((0, 0) for _ in rows.shape[2:])))
-    return ops.reshape(rows, (ops.shape(rows)[0], -1, chunk, *rows.shape[2:]))
+    batch, time = ops.shape(rows)[:2]
+    chunks = (time + chunk - 1) // chunk  # a form that JAX can follow where time is unknown
+    rows = ops.pad(rows, ((0, 0), (0, chunks * chunk - time), *((0, 0) for _ in rows.shape[2:])))
+    return ops.reshape(rows, (batch, chunks, chunk, *rows.shape[2:]))
 
 
 def chunk_loss(shares: Any, real: Any, chunk: int) -> Any:
