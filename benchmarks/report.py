@@ -36,14 +36,16 @@ STYLES = {
 }
 
 
-def read(kind: str) -> pd.DataFrame:
-    """Rows of both backends with the name of the way to run, in the order of `NAMES`."""
+def read(kind: str) -> pd.DataFrame | None:
+    """Rows of the backends with the name of the way to run, in the order of `NAMES`; or None."""
     tables = []
     for backend in ("tensorflow", "jax"):
         path = RESULTS / f"{kind}-{backend}.csv"
         if path.exists():
             tables.append(pd.read_csv(path).assign(backend=backend))
-    table = pd.concat(tables)
+    if not tables:
+        return None
+    table = pd.concat(tables).sort_values("experts", kind="stable")
     ways = [NAMES[key] for key in zip(table["backend"], table["mode"], strict=True)]
     return table.assign(run=pd.Categorical(ways, list(NAMES.values())))
 
@@ -127,25 +129,18 @@ def circumstances(*tables: pd.DataFrame) -> str:
 
 def main() -> None:
     layers, scaling, memory = read("moe_layer"), read("scaling"), read("memory")
-    draw_layers(layers)
-    draw_scaling(scaling)
-    parts = {
-        "machine": circumstances(layers, scaling, memory),
-        "layers": layer_tables(layers),
-        "tokens": pivot(
-            scaling[(scaling["layer"] == "dropless") & (scaling["experts"] == 16)],
-            ["run"],
-            "tokens",
-            "ratio",
-        ),
-        "experts": pivot(
-            scaling[(scaling["layer"] == "dropless") & (scaling["tokens"] == 4096)],
-            ["run"],
-            "experts",
-            "ratio",
-        ),
-        "memory": pivot(memory, ["layer"], "run", "megabytes"),
-    }
+    measured = [table for table in (layers, scaling, memory) if table is not None]
+    parts = {"machine": circumstances(*measured)}
+    if layers is not None:
+        draw_layers(layers)
+        parts["layers"] = layer_tables(layers)
+    if scaling is not None:
+        draw_scaling(scaling)
+        own = scaling[scaling["layer"] == "dropless"]
+        for name, fixed, value in (("tokens", "experts", 16), ("experts", "tokens", 4096)):
+            parts[name] = pivot(own[own[fixed] == value], ["run"], name, "ratio")
+    if memory is not None:
+        parts["memory"] = pivot(memory, ["layer"], "run", "megabytes")
     page = DOCS / "benchmarks.md"
     text = page.read_text()
     for name, content in parts.items():
