@@ -84,8 +84,7 @@ class LossFreeTopK(Router):
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         num_experts = self.kernel.shape[-1]
-        if self.k > num_experts:
-            raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
+        self.check_at_most_experts("k", self.k)
         if self.bias_update_rate:
             self.bias = self.add_weight(
                 name="bias",

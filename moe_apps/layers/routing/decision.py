@@ -30,10 +30,6 @@ class RouterInputs(NamedTuple):
     context: Any
     training: bool | None
 
-    def sequences(self) -> Any:
-        """The tokens in the shape of the layer's input, `(..., features)`."""
-        return self.by_position(self.tokens)
-
     def by_position(self, rows: Any) -> Any:
         """Rows `(tokens, ...)` in the layer's leading shape, `(*leading, ...)`."""
         return ops.reshape(rows, (*self.leading, *rows.shape[1:]))

@@ -70,9 +70,7 @@ class MoEX(TopK):
         self._first_layer = first_layer
 
     def build(self, input_shape: Any) -> None:
-        num_experts = self.known_num_experts()
-        if self.k > num_experts:
-            raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
+        self.check_at_most_experts("k", self.k)
         self.add_setting("temperature", self.temperature)
         self.built = True
 

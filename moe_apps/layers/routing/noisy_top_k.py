@@ -77,10 +77,7 @@ class NoisyTopK(Router):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        if self.k > self.kernel.shape[-1]:
-            raise ValueError(
-                f"`k` is {self.k}, but there are only {self.kernel.shape[-1]} experts."
-            )
+        self.check_at_most_experts("k", self.k)
         self.noise_kernel = self.add_weight(
             name="noise_kernel", shape=self.kernel.shape, initializer="zeros"
         )

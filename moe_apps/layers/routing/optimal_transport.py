@@ -72,9 +72,7 @@ class SparseTransport(Router):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_experts = self.kernel.shape[-1]
-        if self.k > num_experts:
-            raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
+        self.check_at_most_experts("k", self.k)
 
     def decide(self, logits: Any, probabilities: Any, inputs: RouterInputs) -> RoutingDecision:
         num_experts = probabilities.shape[-1]

@@ -93,6 +93,11 @@ class Router(keras.layers.Layer):
             )
         return self.num_experts
 
+    def check_at_most_experts(self, name: str, value: int) -> None:
+        """Raise a ValueError where the argument `name` asks for more experts than there are."""
+        if value > self.known_num_experts():
+            raise ValueError(f"`{name}` is {value}, but there are only {self.num_experts} experts.")
+
     def build(self, input_shape: Any) -> None:
         self.kernel = self.add_weight(
             name="kernel",

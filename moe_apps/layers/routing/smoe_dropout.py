@@ -56,9 +56,7 @@ class SMoEDropout(Router):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_experts = self.known_num_experts()
-        if self.k > num_experts:
-            raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
+        self.check_at_most_experts("k", self.k)
         self.add_setting("k", self.k)
 
     def select(self, logits: Any, inputs: RouterInputs) -> Any:

@@ -73,9 +73,7 @@ class TopK(Router):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_experts = self.kernel.shape[-1]
-        if self.k > num_experts:
-            raise ValueError(f"`k` is {self.k}, but there are only {num_experts} experts.")
+        self.check_at_most_experts("k", self.k)
 
     def score(self, inputs: RouterInputs) -> Any:
         return super().score(self.jittered(inputs))

@@ -28,9 +28,8 @@ class UpToK(Router):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_experts = self.kernel.shape[-1]
-        if self.k_max is not None and self.k_max > num_experts:
-            raise ValueError(f"`k_max` is {self.k_max}, but there are only {num_experts} experts.")
+        if self.k_max is not None:
+            self.check_at_most_experts("k_max", self.k_max)
 
     def select(self, logits: Any, inputs: RouterInputs) -> Any:
         return ops.cast(ops.top_k(logits, self.k_max or logits.shape[-1])[1], "int32")
