@@ -1,4 +1,4 @@
-"""The commands as Python functions: train, evaluate, predict, export."""
+"""The commands as Python functions: inspect, train, evaluate, predict, export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from moe_apps.errors import ConfigError, RunError, UserError
+from moe_apps.errors import ConfigError, DataError, RunError, UserError
 from moe_apps.pipelines.config import RunConfig, load_config
 from moe_apps.pipelines.domain import Domain
 from moe_apps.pipelines.run_folder import RunFolder
@@ -31,6 +31,23 @@ class Interrupted(KeyboardInterrupt):
         command = f"moe-apps train {run.read_details()['domain']} --resume {run.path}"
         how = f"go on by: {command}" if self.resumable else "there is no checkpoint yet"
         super().__init__(f"interrupted; {how}")
+
+
+def inspect(domain: str, path: str | Path) -> dict[str, Any]:
+    """Return what a domain understands of a file or folder, without training on it.
+
+    Raises `UserError` when there is nothing that can be read.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.inspect("forecasting", "load.csv")["series"]  # doctest: +SKIP
+        7
+    """
+    found = Path(path)
+    if not found.exists():
+        raise DataError(f"{path}: no such file or folder")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    return DOMAINS.get(domain).inspect(found)
 
 
 def train(

@@ -92,6 +92,25 @@ def _list_layers(as_json: bool) -> None:
 
 
 @app.command()
+def inspect(
+    domain: Annotated[str, typer.Argument(help="Name of a domain, see `moe-apps list`.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder of data.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what is understood of data, before training on them."""
+    with _work():
+        from moe_apps import api
+
+        found = api.inspect(domain, path)
+    if as_json:
+        _print_json(found)
+    else:
+        from moe_apps import tables
+
+        tables.show_facts(found)
+
+
+@app.command()
 def train(
     domain: Annotated[str, typer.Argument(help="Name of a domain, see `moe-apps list`.")],
     data: Annotated[

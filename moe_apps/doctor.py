@@ -52,8 +52,8 @@ def missing_by_extra(distribution: str = "moe-apps") -> dict[str, list[str]]:
     """Return for each extra of a distribution which of its packages are missing or unfit.
 
     Example:
-        >>> sorted(missing_by_extra())[:3]
-        ['audio', 'bench', 'cuda']
+        >>> missing_by_extra()["jax"]  # doctest: +SKIP
+        ['jax<0.11,>=0.7']
     """
     extras = metadata.metadata(distribution).get_all("Provides-Extra") or ()
     return {extra: sorted(_missing(distribution, extra)) for extra in extras}

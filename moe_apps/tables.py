@@ -46,6 +46,39 @@ def show_layers(rows: list[dict[str, Any]]) -> None:
         console.print(table)
 
 
+def show_facts(facts: Mapping[str, Any]) -> None:
+    """Print nested facts, lists of equal mappings as tables, and `notes` at the end."""
+    console = _console()
+    _show_facts(console, facts, "")
+    for note in facts.get("notes", ()):
+        console.print(f"note: {note}", markup=False)
+
+
+def _show_facts(console: Console, facts: Mapping[str, Any], indent: str) -> None:
+    for name, value in facts.items():
+        label = str(name).replace("_", " ")
+        if isinstance(value, Mapping):
+            console.print(f"{indent}{label}:", markup=False)
+            _show_facts(console, value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            table = Table(title=f"{indent}{label}", title_justify="left")
+            for column in value[0]:
+                table.add_column(str(column).replace("_", " "))
+            for row in value:
+                table.add_row(*(escape(_fact(cell)) for cell in row.values()))
+            console.print(table)
+        elif name != "notes":
+            console.print(f"{indent}{label}: {_fact(value)}", markup=False)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_fact, value))
+    if value is None:
+        return "-"
+    return _shown(value) if isinstance(value, float) else str(value)
+
+
 def show_results(metrics: Mapping[str, Any], headline: str, higher_is_better: bool) -> None:
     """Print the model beside its dense twin and baselines, best first, and say who is best."""
     rows = sorted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,13 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test draws the same weights in every run, alone or after others."""
+    if "keras" in sys.modules:  # a test that needs no Keras does not wait for it
+        sys.modules["keras"].utils.set_random_seed(int(os.environ.get("MOE_APPS_TEST_SEED", "0")))
 
 
 @pytest.fixture(scope="session")

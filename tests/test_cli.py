@@ -157,6 +157,16 @@ def test_a_file_of_another_domain_is_refused() -> None:
     )
 
 
+def test_inspect() -> None:
+    Path("x.txt").write_text("1\n[b]2\n")
+    shown = run("inspect", "toy", "x.txt").stdout
+    assert "rows: 2\n" in shown and "  length in: [m]\n" in shown and "note: odd\n" in shown
+    assert "[b]2" in shown and "line" in shown
+    assert json.loads(run("inspect", "toy", "x.txt", "--json").stdout)["each"][1]["line"] == 2
+    assert error("inspect", "toy", "y.txt") == "y.txt: no such file or folder"
+    assert error("inspect", "nope", "x.txt").startswith("unknown domain 'nope'")
+
+
 def test_evaluate_predict_export() -> None:
     run("train", "toy", "--output", "run")
     Path("x.csv").touch()
@@ -215,7 +225,7 @@ def test_list_shows_systems_and_papers() -> None:
 
 def test_help_version_and_usage() -> None:
     assert run("--version").stdout == f"{__version__}\n"
-    commands = ("list", "train", "evaluate", "predict", "export", "ui", "doctor")
+    commands = ("list", "inspect", "train", "evaluate", "predict", "export", "ui", "doctor")
     assert all(command in run("--help").stdout for command in commands)
     usage = run("train", "toy", "--epochs", "3", code=2)
     assert "No such option" in usage.stderr

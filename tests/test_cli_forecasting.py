@@ -51,6 +51,10 @@ def test_from_a_file_to_forecasts(table, tmp_path):
     done = moe_apps("predict", "run", "--input", table, "--output", "next.csv", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(tmp_path / "next.csv")) == 12
+    done = moe_apps("inspect", "forecasting", table, "--json", folder=tmp_path)
+    facts = json.loads(done.stdout)
+    assert (facts["time_step"], facts["usual_season"]) == ("h", 24)
+    assert facts["each"][0]["rows"] == 300 and facts["each"][0]["filled"] == 0
     done = moe_apps("export", "run", "--to", "served", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "served" / "forecasting" / "1" / "saved_model.pb").is_file()

@@ -79,5 +79,10 @@ class Toy(Domain):
         output.write_text(run.model_file.read_text())
         return {"rows": 1, "output": output, "notes": ["the mean of everything"]}
 
+    def inspect(self, path: Path) -> dict[str, Any]:
+        lines = path.read_text().splitlines()
+        each = [{"line": number, "text": text} for number, text in enumerate(lines, start=1)]
+        return {"rows": len(lines), "units": {"length_in": "[m]"}, "each": each, "notes": ["odd"]}
+
     def served(self, run: RunFolder) -> Served:
         raise NotImplementedError

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from moe_apps.errors import DataError
 from moe_apps.pipelines.config import RunConfig
 from moe_apps.pipelines.run_folder import RunFolder
 
@@ -106,6 +107,14 @@ class Domain(ABC):
     @abstractmethod
     def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
         """Answer for the rows of `input` in their units; return `rows`, `output` and `notes`."""
+
+    def inspect(self, path: Path) -> dict[str, Any]:
+        """Return what is understood of a file or folder before training, and what is not.
+
+        Facts by name, nested as they like (a list of equal mappings is shown as a table), and
+        under `notes` what was skipped, changed or looks wrong.
+        """
+        raise DataError(f"{path}: the domain {self.name} has no way to inspect data")
 
     @abstractmethod
     def served(self, run: RunFolder) -> Served:

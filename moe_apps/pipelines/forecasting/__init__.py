@@ -51,6 +51,11 @@ class Forecasting(Domain):
 
         return predict(run, input, output)
 
+    def inspect(self, path: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.forecasting.data import inspect
+
+        return inspect(path)
+
     def served(self, run: RunFolder) -> Served:
         from moe_apps.pipelines.forecasting.prediction import served
 

@@ -27,6 +27,28 @@ def read_data(settings: DataSettings, path: str | Path | None = None) -> Panel:
     )
 
 
+def inspect(path: Path) -> dict[str, Any]:
+    """What is understood of a file: its series, their time step, length and gaps."""
+    panel = read_data(DataSettings(), path)
+    return {
+        "series": len(panel.series),
+        "time_step": None if panel.step is None else panel.step.freqstr,
+        "usual_season": season_of(panel.step),
+        "each": [
+            {
+                "series": series.name,
+                "rows": len(series),
+                "first": str(series.start),
+                "filled": int((~series.observed).sum()),
+                "smallest": float(series.values.min()),
+                "largest": float(series.values.max()),
+            }
+            for series in panel.series
+        ],
+        "notes": list(panel.notes),
+    }
+
+
 def windowed_data(config: ForecastingConfig, path: str | Path | None = None) -> WindowedPanel:
     """The data of a configuration, split, scaled and indexed."""
     settings = config.data

@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from moe_apps.errors import ConfigError
-from moe_apps.layers import MoE
 from moe_apps.models.forecasting import TimeMoE
 from moe_apps.models.forecasting.losses import PositionwiseHuber
 from moe_apps.models.forecasting.presets import TIME_MOE_PRESETS
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.inference import in_batches
 from moe_apps.pipelines.optimisation import compile_model, precision, strategy_scope
 
 FloatArray = npt.NDArray[np.floating]
@@ -87,67 +86,18 @@ def forecast_function(
     model: TimeMoE, horizon: int, batch_size: int = 256
 ) -> Callable[..., FloatArray]:
     """A compiled `(history [n, time], mask=None) -> [n, horizon]` in batches of one shape."""
-    return _in_batches(
-        model, lambda history, mask: model.forecast(history, horizon, mask), batch_size
+    return _on_histories(
+        in_batches(model, lambda history, mask: model.forecast(history, horizon, mask), batch_size)
     )
 
 
 def routing_function(model: TimeMoE, batch_size: int = 256) -> Callable[..., FloatArray]:
     """A compiled `(history [n, time], mask=None) -> [n, time, layers, experts]`, the weights."""
-    return _in_batches(model, model.routing, batch_size)
+    return _on_histories(in_batches(model, model.routing, batch_size))
 
 
-def _in_batches(
-    model: TimeMoE, answer: Callable[..., Any], batch_size: int
-) -> Callable[..., FloatArray]:
-    weights = model.weights
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        compiled = tf.function(answer, reduce_retracing=True, autograph=False)
-    else:
-        import jax
-
-        # Weights go in as arguments: what a jitted function closes over is frozen into it.
-        @jax.jit
-        def pure(values: list[Any], history: Any, mask: Any) -> Any:
-            with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
-                return answer(history, mask)
-
-        def compiled(history: Any, mask: Any) -> Any:
-            return pure([weight.value for weight in weights], history, mask)
-
+def _on_histories(answer: Callable[..., FloatArray]) -> Callable[..., FloatArray]:
     def run(history: FloatArray, mask: npt.NDArray[np.bool_] | None = None) -> FloatArray:
-        count = len(history)
-        # The last batch is filled up with its last row: one shape, compiled once.
-        rows = np.minimum(np.arange(-(-count // batch_size) * batch_size), count - 1)
-        answers = [
-            np.asarray(
-                compiled(
-                    keras.ops.convert_to_tensor(history[part], "float32"),
-                    None if mask is None else keras.ops.convert_to_tensor(mask[part]),
-                )
-            )
-            for part in np.split(rows, max(len(rows) // batch_size, 1))
-        ]
-        return np.concatenate(answers)[:count]
+        return answer(history.astype(np.float32), mask)
 
     return run
-
-
-def count_parameters(model: TimeMoE) -> dict[str, int]:
-    """Parameters in all, and those that work on one point (at most k routed experts).
-
-    Example:
-        >>> count_parameters(TimeMoE.from_preset("tiny"))["total"]
-        73984
-    """
-    total = model.count_params()
-    idle = 0
-    for layer in model.backbone.layers:
-        if isinstance(layer, MoE):
-            # A router without a fixed number of experts may use all of them.
-            experts = layer.experts.num_experts
-            share = 1 - min(getattr(layer.router, "k", experts), experts) / experts
-            idle += round(layer.experts.count_params() * share)
-    return {"total": total, "active": total - idle}

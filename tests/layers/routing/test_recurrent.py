@@ -66,15 +66,16 @@ def test_the_cell_counts_once_however_many_layers():
 def test_the_gradient_flows_through_the_layers_below(x):
     model = stack(2)
     first, second = (model.get_layer(f"moe_{number}") for number in range(2))
-    # Cut the way over the experts, so that only the state joins the layers.
+    # Cut the way over the experts, so that only the state joins the layers:
+    # without it the gradient is exactly zero.
     for weight in first.experts.stacked_weights:
         weight.assign(np.zeros(weight.shape))
     result = step(model, x)
     gradients = dict(
         zip((v.path for v in model.trainable_variables), result.gradients, strict=True)
     )
-    assert np.abs(gradients[first.router.input_kernel.path]).max() > 1e-5
-    assert np.abs(gradients[second.router.kernel.path]).max() > 1e-5
+    assert np.abs(gradients[first.router.input_kernel.path]).max() > 0
+    assert np.abs(gradients[second.router.kernel.path]).max() > 0
 
 
 def test_a_saved_model_still_shares_the_cell(x, tmp_path):

@@ -12,10 +12,10 @@ from moe_apps.models.forecasting import TimeMoE
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.forecaster import (
     build_model,
-    count_parameters,
     forecast_function,
     routing_function,
 )
+from moe_apps.pipelines.parameters import count_parameters
 
 SIZES = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 8}
 
