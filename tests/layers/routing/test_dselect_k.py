@@ -15,7 +15,7 @@ def rows() -> np.ndarray:
 def saturated(num_experts: int, rows: np.ndarray, **settings) -> DSelectK:
     router = DSelectK(k=2, num_experts=num_experts, **settings)
     router.build(rows.shape)
-    router.kernel.assign(1e4 * array(router.kernel))
+    router.kernel.assign(1e8 * array(router.kernel))
     return router
 
 
