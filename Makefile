@@ -44,6 +44,8 @@ docs: .venv/installed-test
 parity: .venv-parity/installed
 	.venv-parity/bin/python tests/parity/make_reference.py
 
+# Huge pages: gradients of many experts are hundreds of megabytes of fresh memory each step.
+bench: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 bench: .venv/installed-bench .venv/installed-jax .venv/torch-cpu
 	set -e; for backend in tensorflow jax; do for part in moe_layer scaling memory; do \
 	KERAS_BACKEND=$$backend $(BIN)/python benchmarks/$$part.py; done; done

@@ -14,16 +14,18 @@ import keras
 
 
 def circumstances() -> dict[str, str]:
-    """Hardware, versions and date, the same on every row."""
+    """Hardware, versions, kind of memory pages and date, the same on every row."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as lines:
             names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         model = names[0] if names else model
     packages = ("keras", keras.backend.backend(), "keras-hub", "torch", "transformers")
+    huge_pages = "hugetlb=1" in os.environ.get("GLIBC_TUNABLES", "")
     return {
         "cpu": f"{os.cpu_count()} x {model}",
         "versions": " ".join(f"{name} {_installed(name)}" for name in packages),
+        "memory": "huge pages" if huge_pages else "small pages",
         "date": datetime.date.today().isoformat(),
     }
 

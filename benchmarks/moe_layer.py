@@ -50,17 +50,38 @@ def moe(num_experts: int, dispatch: str, like: MoE | None = None) -> MoE:
     return layer
 
 
+class ExpertsAlone(keras.layers.Layer):
+    """The experts on rows that stand in order already, equally many for each: the floor.
+
+    Args:
+        bank: the experts of ours.
+        pieces: call them one by one, as in TensorFlow's graph mode, not all at once.
+    """
+
+    def __init__(self, bank: keras.layers.Layer, pieces: bool) -> None:
+        super().__init__()
+        self.bank, self.pieces = bank, pieces
+
+    def call(self, x: Any) -> Any:
+        rows = keras.ops.concatenate([keras.ops.reshape(x, (-1, WIDTH))] * K)
+        rows = keras.ops.reshape(rows, (self.bank.num_experts, -1, WIDTH))
+        return (
+            keras.ops.stack(self.bank(keras.ops.unstack(rows))) if self.pieces else self.bank(rows)
+        )
+
+
 def check_equal(name: str, outputs: Any, expected: Any) -> None:
     difference = np.abs(np.asarray(outputs) - np.asarray(expected)).max()
     if difference > 1e-4:
         raise SystemExit(f"{name} differs from our layer by {difference}; figures mean nothing.")
 
 
-def peers(ours: MoE, x: Any, num_experts: int) -> dict[str, keras.layers.Layer]:
+def peers(ours: MoE, x: Any, num_experts: int, mode: str) -> dict[str, keras.layers.Layer]:
     """The ways to compute the mixture, by name."""
     layers: dict[str, keras.layers.Layer] = {
         "dropless": ours,
         "capacity 1.25": moe(num_experts, "capacity", ours),
+        "experts alone": ExpertsAlone(ours.experts, pieces=mode == "graph"),
     }
     if num_experts > MASKED_UP_TO:
         return layers
@@ -135,7 +156,7 @@ def main() -> None:
                     dense = compiled_step(SwiGLU(K * HIDDEN), x, mode, kind)
                     steps = {
                         name: compiled_step(layer, x, mode, kind)
-                        for name, layer in peers(ours, x, num_experts).items()
+                        for name, layer in peers(ours, x, num_experts, mode).items()
                     }
                 facts = {"experts": num_experts, "mode": mode, "pass": kind}
                 for row in measure(dense, steps, options.rounds, facts):

@@ -27,6 +27,7 @@ NAMES = {
 STYLES = {
     "dropless": ("C0", "o", "-"),
     "capacity 1.25": ("C2", "s", "-"),
+    "experts alone": ("0.3", ".", ":"),
     "dense": ("0.5", "^", "--"),
     "KerasHub Mixtral": ("C1", "v", "--"),
     "KerasHub Qwen3-MoE": ("C3", "D", "--"),
@@ -123,8 +124,10 @@ def layer_tables(table: pd.DataFrame) -> str:
 
 def circumstances(*tables: pd.DataFrame) -> str:
     """The machine, versions and dates of all the tables."""
-    facts = pd.concat(tables)[["cpu", "versions", "date"]].drop_duplicates()
-    return "\n".join(f"- {row.cpu}; {row.versions}; {row.date}" for row in facts.itertuples())
+    facts = pd.concat(tables)[["cpu", "memory", "versions", "date"]].drop_duplicates()
+    return "\n".join(
+        f"- {row.cpu}, {row.memory}; {row.versions}; {row.date}" for row in facts.itertuples()
+    )
 
 
 def main() -> None:
