@@ -1,0 +1,1 @@
+"""Trajectory and driving-intention prediction: tracks of vehicles to a served model."""
