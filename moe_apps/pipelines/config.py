@@ -40,7 +40,7 @@ class RunConfig(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
-Config = TypeVar("Config", bound=RunConfig)
+Config = TypeVar("Config", bound=Settings)
 
 
 def load_config(

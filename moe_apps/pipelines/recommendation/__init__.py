@@ -1,0 +1,1 @@
+"""Recommendation: multi-task ranking and uplift, from interaction logs to a served model."""
