@@ -10,7 +10,7 @@ import keras
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts import MLPExperts
 from moe_apps.layers.multi_gate.expert_set import ExpertSet
-from moe_apps.layers.multi_gate.multi_gate import MultiGate, task_names
+from moe_apps.layers.multi_gate.multi_gate import MultiGate, serialized_router, task_names
 from moe_apps.registry import LAYERS
 
 
@@ -26,6 +26,8 @@ class _TaskExperts(keras.layers.Layer):
         gate_dropout: in training, drop each gate weight with this probability and scale the
             others to sum 1. Default 0.
         seed: seed of the dropout.
+        router: a `Router`, such as `DSelectK`, that each gate gets a copy of in place of the
+            softmax. Default None.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class _TaskExperts(keras.layers.Layer):
         activation: Any = "relu",
         gate_dropout: float = 0.0,
         seed: int | None = None,
+        router: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -51,6 +54,7 @@ class _TaskExperts(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.gate_dropout = gate_dropout
         self.seed = seed
+        self.router = serialized_router(router)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -62,6 +66,7 @@ class _TaskExperts(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "gate_dropout": self.gate_dropout,
             "seed": self.seed,
+            "router": self.router,
         }
 
 
@@ -88,6 +93,8 @@ class CGC(_TaskExperts):
         gate_dropout: in training, drop each gate weight with this probability and scale the
             others to sum 1. Default 0.
         seed: seed of the dropout.
+        router: a `Router`, such as `DSelectK`, that each gate gets a copy of in place of the
+            softmax. Default None.
         shared_gate: also return the mixture "shared" of all experts, by a gate on x_shared, for
             a level above. Default False.
 
@@ -99,7 +106,8 @@ class CGC(_TaskExperts):
     Returns:
         Task name (and "shared") -> `(..., units[-1])`; with `return_gates` a tuple of it and name
         -> `(..., experts)` float32, each task's own experts in the order of the tasks and then
-        the shared ones, 0 where the gate does not see one. No losses are added.
+        the shared ones, 0 where the gate does not see one. Adds the losses of
+        the router, if there is one.
 
     Example:
         >>> outputs, gates = CGC(["click", "buy"], units=(16,), specific=1, shared=1)(
@@ -140,6 +148,7 @@ class CGC(_TaskExperts):
             gates,
             dropout=self.gate_dropout,
             seed=self.seed,
+            router=self.router,
             dtype=self.dtype_policy,
             name="pool",
         )
@@ -184,6 +193,8 @@ class PLE(_TaskExperts):
         gate_dropout: in training, drop each gate weight with this probability and scale the
             others to sum 1. Default 0.
         seed: seed of the dropout.
+        router: a `Router`, such as `DSelectK`, that each gate gets a copy of in place of the
+            softmax. Default None.
         levels: number of levels. Default 2.
 
     Call arguments:
@@ -193,7 +204,7 @@ class PLE(_TaskExperts):
 
     Returns:
         Task name -> `(..., units[-1])`; with `return_gates` a tuple of it and a list of the
-        levels' gates as `CGC` returns them. No losses are added.
+        levels' gates as `CGC` returns them. Adds the losses of the router, if there is one.
 
     Example:
         >>> outputs = PLE(["click", "buy"], units=(16,))(keras.random.normal((5, 8)))
@@ -218,6 +229,7 @@ class PLE(_TaskExperts):
                 activation=self.activation,
                 gate_dropout=self.gate_dropout,
                 seed=None if self.seed is None else self.seed + level * num_gates,
+                router=self.router,
                 shared_gate=level < levels - 1,
                 dtype=self.dtype_policy,
                 name=f"level_{level}",

@@ -8,6 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from moe_apps.layers.routing import Router
+from moe_apps.layers.serialization import revive, serialize_part
+
 
 def mix(weights: Any, outputs: Any) -> Any:
     """Weighted sum over experts: `(..., experts)` and `(..., experts, units)` to `(..., units)`.
@@ -110,3 +113,64 @@ class SelfGate(Gate):
 
     def normalize(self, logits: Any) -> Any:
         return ops.sigmoid(logits) if len(self.seen) == 1 else super().normalize(logits)
+
+
+class RouterGate(keras.layers.Layer):
+    """Weights over experts by a router, such as `DSelectK` or `COMET`, over those it sees.
+
+    The router's auxiliary losses are added. Experts that are not chosen have weight exactly 0.
+
+    Args:
+        router: a `Router`, or its config; the gate works with a copy of its own, made for the
+            experts it sees.
+        num_experts, seen: as in `Gate`.
+
+    Call arguments:
+        x: `(..., features)`.
+
+    Returns:
+        `(..., experts)` float32.
+
+    Example:
+        >>> from moe_apps.layers import TopK
+        >>> weights = RouterGate(TopK(k=1), num_experts=3)(keras.random.normal((5, 8)))
+        >>> tuple(weights.shape), int(ops.sum(ops.cast(weights != 0, "int32")))
+        ((5, 3), 5)
+    """
+
+    def __init__(
+        self,
+        router: Router | dict[str, Any],
+        num_experts: int,
+        seen: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.num_experts = num_experts
+        self.seen = list(range(num_experts) if seen is None else seen)
+        original: Router = revive(router)
+        config = {**original.get_config(), "num_experts": len(self.seen), "name": "router"}
+        self.router = type(original).from_config(config)
+
+    def build(self, input_shape: Any) -> None:
+        self.router.build(input_shape)
+        self.built = True
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        decision = self.router(x, training=training)
+        for loss in decision.losses.values():
+            self.add_loss(loss)
+        # (tokens, k) of the seen experts to (tokens, experts) of all.
+        seen = ops.take(ops.convert_to_tensor(self.seen, "int32"), decision.indices, axis=0)
+        places = ops.one_hot(seen, self.num_experts)
+        weights = ops.sum(decision.weights[..., None] * places, axis=-2)
+        return ops.reshape(weights, (*ops.shape(x)[:-1], self.num_experts))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "router": serialize_part(self.router),
+            "num_experts": self.num_experts,
+            "seen": self.seen,
+        }

@@ -12,7 +12,7 @@ from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts import MLPExperts
 from moe_apps.layers.multi_gate.expert_set import ExpertSet
 from moe_apps.layers.multi_gate.gate import Gate, mix
-from moe_apps.layers.multi_gate.multi_gate import MultiGate, task_names
+from moe_apps.layers.multi_gate.multi_gate import MultiGate, serialized_router, task_names
 from moe_apps.registry import LAYERS
 
 
@@ -113,6 +113,8 @@ class HoME(keras.layers.Layer):
         units: widths of each expert's layers.
         num_experts: experts of each set. Default 2.
         feature_heads, feature_rank: `heads` and `rank` of the feature gates.
+        router: a `Router`, such as `DSelectK`, that each gate gets a copy of in place of the
+            softmax. Default None.
 
     Call arguments:
         x: `(..., features)`.
@@ -123,7 +125,8 @@ class HoME(keras.layers.Layer):
     Returns:
         Task name -> `(..., units[-1])`; with `return_gates` a tuple of it and a list of two dicts,
         one for each level: group name (and "shared") -> `(..., experts)`, and task name -> the
-        same, float32. `levels[i].expert_names` names the columns. No losses are added.
+        same, float32. `levels[i].expert_names` names the columns. Adds the losses
+        of the router, if there is one.
 
     Example:
         >>> layer = HoME({"watch": ["long_view"], "interact": ["like", "follow"]}, units=(16,))
@@ -138,6 +141,7 @@ class HoME(keras.layers.Layer):
         num_experts: int = 2,
         feature_heads: int = 2,
         feature_rank: int | None = None,
+        router: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -153,6 +157,7 @@ class HoME(keras.layers.Layer):
         self.num_experts = num_experts
         self.feature_heads = feature_heads
         self.feature_rank = feature_rank
+        self.router = serialized_router(router)
         self.group_of = {task: group for group, tasks in self.groups.items() for task in tasks}
         # Names of sets and of what they read: a task may be called as a group is.
         of_group = {group: f"group_{group}" for group in self.groups}
@@ -205,6 +210,7 @@ class HoME(keras.layers.Layer):
             },
             **gates,
             use_bias=True,
+            router=self.router,
             dtype=self.dtype_policy,
             name=name,
         )
@@ -251,4 +257,5 @@ class HoME(keras.layers.Layer):
             "num_experts": self.num_experts,
             "feature_heads": self.feature_heads,
             "feature_rank": self.feature_rank,
+            "router": self.router,
         }

@@ -10,7 +10,7 @@ import keras
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts import ExpertBank
 from moe_apps.layers.multi_gate.expert_set import ExpertSet
-from moe_apps.layers.multi_gate.multi_gate import MultiGate, task_names
+from moe_apps.layers.multi_gate.multi_gate import MultiGate, serialized_router, task_names
 from moe_apps.layers.serialization import revive, serialize_part
 from moe_apps.registry import LAYERS
 
@@ -35,6 +35,8 @@ class MMoE(keras.layers.Layer):
         gate_dropout: in training, drop each gate weight with this probability and scale the
             others to sum 1. Default 0.
         seed: seed of the dropout.
+        router: a `Router`, such as `DSelectK`, that each gate gets a copy of in place of the
+            softmax. Default None.
 
     Call arguments:
         x: `(..., features)`. Rows do not interact, so padding needs no mask.
@@ -42,7 +44,7 @@ class MMoE(keras.layers.Layer):
 
     Returns:
         Task name -> `(..., units)`; with `return_gates` a tuple of it and task name ->
-        `(..., experts)` float32. No losses are added.
+        `(..., experts)` float32. Adds the losses of the router, if there is one.
 
     Example:
         >>> from moe_apps.layers import MLPExperts
@@ -58,6 +60,7 @@ class MMoE(keras.layers.Layer):
         experts: ExpertBank | dict[str, Any],
         gate_dropout: float = 0.0,
         seed: int | None = None,
+        router: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,11 +68,13 @@ class MMoE(keras.layers.Layer):
         self.experts: ExpertBank = revive(experts)
         self.gate_dropout = gate_dropout
         self.seed = seed
+        self.router = serialized_router(router)
         self.pool = MultiGate(
             sets={"shared": ExpertSet(self.experts, dtype=self.dtype_policy)},
             gates={task: ("shared",) for task in self.tasks},
             dropout=gate_dropout,
             seed=seed,
+            router=self.router,
             dtype=self.dtype_policy,
             name="pool",
         )
@@ -90,4 +95,5 @@ class MMoE(keras.layers.Layer):
             "experts": serialize_part(self.experts),
             "gate_dropout": self.gate_dropout,
             "seed": self.seed,
+            "router": self.router,
         }

@@ -10,7 +10,8 @@ import keras
 from keras import ops
 
 from moe_apps.layers.multi_gate.expert_set import ExpertSet
-from moe_apps.layers.multi_gate.gate import Gate, SelfGate, mix
+from moe_apps.layers.multi_gate.gate import Gate, RouterGate, SelfGate, mix
+from moe_apps.layers.serialization import serialize_part
 
 
 class MultiGate(keras.layers.Layer):
@@ -25,6 +26,7 @@ class MultiGate(keras.layers.Layer):
         self_gates: gate name -> name of a set whose own mixture, by a `SelfGate` on the set's
             input, is added to the gate's output.
         dropout, use_bias, seed: of the gates.
+        router: a `Router` that each gate gets a copy of, in place of a softmax of its input.
 
     Call arguments:
         inputs: set name -> `(..., features)`.
@@ -44,10 +46,15 @@ class MultiGate(keras.layers.Layer):
         dropout: float = 0.0,
         use_bias: bool = False,
         seed: int | None = None,
+        router: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
+        if router is not None and dropout:
+            raise ValueError(
+                f"`dropout` of gates goes with softmax gates, not a router. Received: {dropout}"
+            )
         self.sets = dict(sets)
         sizes = [experts.num_experts for experts in self.sets.values()]
         ends = list(accumulate(sizes))
@@ -57,13 +64,14 @@ class MultiGate(keras.layers.Layer):
         }
         self.expert_names = [f"{name}_{i}" for name in of_set for i in range(len(of_set[name]))]
         self.gates = {
-            gate: Gate(
+            gate: self._gate(
+                number,
+                router,
                 num_experts=ends[-1],
                 seen=sorted(expert for name in seen for expert in of_set[name]),
                 dropout=dropout,
                 use_bias=use_bias,
-                seed=None if seed is None else seed + number,
-                name=f"gate_{number}",
+                seed=seed,
             )
             for number, (gate, seen) in enumerate(gates.items())
         }
@@ -72,6 +80,23 @@ class MultiGate(keras.layers.Layer):
             gate: SelfGate(len(of_set[name]), use_bias=use_bias, name=f"self_gate_{number}")
             for number, (gate, name) in enumerate(self.set_of_self_gate.items())
         }
+
+    @staticmethod
+    def _gate(
+        number: int,
+        router: Any,
+        *,
+        num_experts: int,
+        seen: Sequence[int],
+        dropout: float,
+        use_bias: bool,
+        seed: int | None,
+    ) -> Any:
+        name = f"gate_{number}"
+        if router is not None:
+            return RouterGate(router, num_experts, seen, name=name)
+        seed = None if seed is None else seed + number
+        return Gate(num_experts, seen, dropout, use_bias, seed, name=name)
 
     def build(self, inputs_shape: Any, gate_inputs_shape: Any) -> None:
         for name, experts in self.sets.items():
@@ -114,3 +139,8 @@ def task_names(tasks: Sequence[str]) -> tuple[str, ...]:
             f'`tasks` must be distinct names, at least one, none "shared". Received: {tasks}'
         )
     return tuple(tasks)
+
+
+def serialized_router(router: Any) -> Any:
+    """The config of a router, its serialised form as it is, or None for None."""
+    return router if router is None or isinstance(router, dict) else serialize_part(router)
