@@ -47,26 +47,23 @@ class LabelRule:
         if found is None:
             return cls(text.strip())
         sign = found["sign"].strip()
-        try:
-            value = yaml.safe_load(found["value"])
-        except yaml.YAMLError:
-            value = found["value"].strip()  # such as `- 50000.`, which is no YAML value
+        value = _value(found["value"])
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         if sign in _ORDER and not numeric:
             raise ValueError(f"label {text!r}: {sign} needs a number after it")
         if sign == "in" and not (isinstance(value, list) and value):
             raise ValueError(f"label {text!r}: in needs a list after it, such as [1, 2]")
-        if sign in ("==", "!=") and not isinstance(value, str | int | float):
-            value = found["value"].strip()
+        if sign in ("==", "!=") and isinstance(value, list | dict):
+            raise ValueError(f"label {text!r}: {sign} needs one value after it")
         return cls(found["column"], sign, value)
 
     @property
     def numeric(self) -> bool:
         """Whether the column has to hold numbers."""
         if self.sign in ("==", "!="):
-            return not isinstance(self.value, str | bool)
+            return not isinstance(self.value, str)
         if self.sign == "in":
-            return not any(isinstance(value, str | bool) for value in self.value)
+            return not any(isinstance(value, str) for value in self.value)
         return True
 
     def apply(self, values: pd.Series) -> npt.NDArray[np.float32]:
@@ -84,11 +81,23 @@ class LabelRule:
             hit = _ORDER[self.sign](values.to_numpy(np.float64, na_value=np.nan), self.value)
         else:
             wanted = self.value if self.sign == "in" else [self.value]
-            wanted = wanted if self.numeric else [_text(value) for value in wanted]
+            wanted = wanted if self.numeric else [str(value) for value in wanted]
             hit = values.isin(wanted).to_numpy(bool) ^ (self.sign == "!=")
         return np.where(values.isna().to_numpy(bool), np.nan, hit).astype(np.float32)
 
 
-def _text(value: Any) -> str:
-    # YAML reads `true` as a truth value; the file has the text.
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _value(text: str) -> Any:
+    """Numbers, texts and lists of them; what YAML takes for a truth value or a date is text."""
+    try:
+        # The base loader makes texts of all scalars, and no objects either.
+        value, plain = yaml.safe_load(text), yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return text.strip()  # such as `- 50.: x`
+    if isinstance(value, list) and text.lstrip().startswith("["):
+        return [_scalar(one, same) for one, same in zip(value, plain, strict=True)]
+    return _scalar(value, text.strip() if isinstance(value, list | dict) else plain)
+
+
+def _scalar(value: Any, plain: Any) -> Any:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if numeric else plain
