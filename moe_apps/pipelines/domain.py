@@ -35,6 +35,21 @@ class System:
 
 
 @dataclass(frozen=True)
+class Classification:
+    """How a signature answers TensorFlow Serving's classify call.
+
+    Attributes:
+        signature: Name of the signature; every input has a batch axis and otherwise fixed sizes.
+        scores: Its output `[batch, classes]`.
+        labels: Name of each class, in the order of the scores.
+    """
+
+    signature: str
+    scores: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Served:
     """What a trained run answers with once it is exported.
 
@@ -44,12 +59,17 @@ class Served:
             `serving_default` gives the answer, `explain` adds the routing.
         example: One valid input of `serving_default`, by input name.
         card: Facts for people: inputs, outputs, units, data, results.
+        resources: Lookup tables and assets that the signatures use beside the model's variables.
+        classification: What the exported signature `classify` (serialized tf.Example in, classes
+            and scores out) is made from; `None`: there is none.
     """
 
     model: keras.Model
     signatures: Mapping[str, Callable[..., Any]]
     example: Mapping[str, np.ndarray]
     card: Mapping[str, Any] = field(default_factory=dict)
+    resources: tuple[Any, ...] = ()
+    classification: Classification | None = None
 
 
 class Domain(ABC):
