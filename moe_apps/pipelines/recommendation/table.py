@@ -75,6 +75,10 @@ class Codes:
         """Where there is a value, shaped as `codes`."""
         return self.codes != ABSENT
 
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How often each of `values` comes, `[distinct]`."""
+        return np.bincount(self.codes[self.present], minlength=len(self.values))
+
     @classmethod
     def concatenate(cls, parts: Sequence[Codes]) -> Codes:
         """One after the other; values that several have are kept once."""
@@ -121,6 +125,18 @@ class Table:
 
     def __len__(self) -> int:
         return len(next(iter((*self.columns.values(), *self.labels.values()))))
+
+    def numbers(self, name: str) -> FloatArray:
+        """The column of a dense field, `[rows]`."""
+        column = self.columns[name]
+        assert not isinstance(column, Codes)
+        return column
+
+    def categories(self, name: str) -> Codes:
+        """The column of a categorical or sequence field."""
+        column = self.columns[name]
+        assert isinstance(column, Codes)
+        return column
 
     def take(self, rows: Rows) -> Table:
         """The rows of a mask, of numbers, or of a slice.
