@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts.expert_bank import ExpertBank
+from moe_apps.layers.experts.rows_product import rows_product
 from moe_apps.registry import EXPERT_BANKS
 
 
@@ -66,10 +66,10 @@ class FFNExperts(ExpertBank):
 
     def compute(self, x: Any, *weights: Any) -> Any:
         kernel_1, kernel_2, *biases = weights
-        hidden = ops.matmul(x, kernel_1)
+        hidden = rows_product(x, kernel_1)
         if biases:
             hidden = hidden + biases[0]
-        outputs = ops.matmul(self.activation(hidden), kernel_2)
+        outputs = rows_product(self.activation(hidden), kernel_2)
         return outputs + biases[1] if biases else outputs
 
     def get_config(self) -> dict[str, Any]:

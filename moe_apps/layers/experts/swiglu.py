@@ -9,6 +9,7 @@ from keras import ops
 
 from moe_apps.layers.catalogue import listed
 from moe_apps.layers.experts.expert_bank import ExpertBank
+from moe_apps.layers.experts.rows_product import rows_product
 from moe_apps.registry import EXPERT_BANKS
 
 
@@ -17,7 +18,8 @@ def swiglu(x: Any, gate: Any, up: Any, down: Any) -> Any:
 
     Source: Shazeer 2020, "GLU Variants Improve Transformer", arXiv 2002.05202.
     """
-    return ops.matmul(ops.silu(ops.matmul(x, gate)) * ops.matmul(x, up), down)
+    hidden = ops.silu(rows_product(x, gate)) * rows_product(x, up)
+    return rows_product(hidden, down)
 
 
 @listed(
