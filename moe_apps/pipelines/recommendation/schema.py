@@ -14,6 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from moe_apps.errors import ConfigError
 from moe_apps.pipelines.config import Settings, load_config
 from moe_apps.pipelines.recommendation.fields import (
+    MISSING,
+    UNKNOWN,
     CategoricalField,
     DenseField,
     SequenceField,
@@ -22,6 +24,8 @@ from moe_apps.pipelines.recommendation.fields import (
 from moe_apps.pipelines.recommendation.rules import LabelRule
 
 __all__ = [
+    "MISSING",
+    "UNKNOWN",
     "CategoricalField",
     "CsvFormat",
     "DenseField",
