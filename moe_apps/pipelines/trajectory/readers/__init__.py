@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from moe_apps.errors import DataError
-from moe_apps.pipelines.trajectory.tracks import Tracks
+from moe_apps.errors import ConfigError, DataError
+from moe_apps.pipelines.trajectory.readers.detection import META, SUFFIXES, detect
+from moe_apps.pipelines.trajectory.resampling import resample
+from moe_apps.pipelines.trajectory.tracks import Tracks, concatenate
 
-FORMATS = (
-    "ngsim",
-    "highd",
-    "ind",
-    "citysim",
-    "interaction",
-    "commonroad",
-    "argoverse2",
-    "trajnet",
-    "eth",
-)
+FORMATS = {
+    "ngsim": "ngsim",
+    "highd": "highd",
+    "ind": "ind",
+    "citysim": "citysim",
+    "interaction": "interaction",
+    "commonroad": "commonroad",
+    "argoverse2": "argoverse2",
+    "trajnet": "trajnet",
+    "eth": "eth",
+    "table": "own_table",
+}
+"""Name of each format and of the module here that reads it."""
 
 
 def read_tracks(
     path: str | Path, format: str = "auto", rate: float | None = None, strict: bool = False
 ) -> Tracks:
-    """Read a file, or all files of a folder, into tracks in metres and seconds.
+    """Read a file, or all files of a folder and those below it, into tracks in metres and seconds.
 
     Args:
         path: a file or folder.
@@ -32,6 +38,49 @@ def read_tracks(
         strict: whether one bad file in a folder is an error; by default it is skipped and noted.
 
     Raises:
+        ConfigError: There is no such format.
         DataError: There is nothing that can be read; names file, row or column.
+
+    Example:
+        >>> read_tracks("trajectories-0750am-0805am.txt", rate=5)  # doctest: +SKIP
+        Tracks(...)
     """
-    raise DataError(f"{path}: no reader for this format")
+    if format != "auto" and format not in FORMATS:
+        raise ConfigError(f"format {format!r}: expected auto or one of {', '.join(FORMATS)}")
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if not path.is_dir():
+        return _read(path, format, rate)
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in SUFFIXES and not file.name.lower().endswith(META)
+    )
+    if not files:
+        raise DataError(f"{path}: no file of tracks in it (looked for {', '.join(SUFFIXES)})")
+    parts, notes, first = [], [], None
+    for file in files:
+        try:
+            parts.append(_read(file, format, rate))
+        except DataError as error:
+            if strict:
+                raise
+            first = first or error
+            notes.append(f"warning: file skipped: {error}")
+    if len(notes) > 10:
+        notes[10:] = [f"warning: {len(notes) - 10} more files skipped"]
+    if first and not parts:
+        more = f" ({len(files)} files, none of them can be read)" if len(files) > 1 else ""
+        raise DataError(f"{first}{more}")
+    return concatenate(parts, str(path)).with_notes(*notes)
+
+
+def _read(path: Path, format: str, rate: float | None) -> Tracks:
+    name = FORMATS[detect(path) if format == "auto" else format]
+    reader: Callable[[Path], Tracks] = import_module(f"{__name__}.{name}").read
+    try:
+        tracks = reader(path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no text: {error.reason}") from None
+    return tracks if rate is None else resample(tracks, rate)
