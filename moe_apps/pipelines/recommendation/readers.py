@@ -135,6 +135,33 @@ def read(path: str | Path, schema: Schema, *, labels: bool = True, strict: bool 
     return Table(**{**vars(table), "notes": (*source.notes, *table.notes)})
 
 
+def from_frame(frame: pd.DataFrame, schema: Schema, *, labels: bool = True) -> Table:
+    """The rows of a data frame, as if it had been read from a Parquet file.
+
+    Raises:
+        DataError: A column is missing, or a cell is not what the schema says.
+
+    Example:
+        >>> schema = Schema(
+        ...     fields=[{"name": "age", "kind": "dense"}], tasks=[{"name": "buy", "label": "buy"}]
+        ... )
+        >>> len(from_frame(pd.DataFrame({"age": [30, 40], "buy": [1, 0]}), schema))
+        2
+    """
+    if frame.empty:
+        raise DataError("data frame: no rows in it")
+    return from_batch(
+        pa.RecordBatch.from_pandas(frame, preserve_index=False), schema, labels=labels
+    )
+
+
+def from_batch(batch: pa.RecordBatch, schema: Schema, *, labels: bool = True) -> Table:
+    """The rows of an Arrow record batch; see `from_frame`."""
+    file = DataFile(Path("data frame"), tuple(batch.schema.names))
+    file.check(schema.columns(labels))
+    return _table(batch, file, 1, schema, labels)
+
+
 def _files(source: Source) -> str:
     count = len(source.files)
     return "it" if source.path.is_file() else f"its {count} file{'s' if count != 1 else ''}"
