@@ -1,8 +1,7 @@
 """Makes interaction logs of any size, whose tasks are as related as one likes.
 
-The labels have the form of the synthetic data of Ma et al. 2018 (MMoE, KDD): y_k = w_k x +
-sum_i sin(a_i w_k x + b_i) + noise, with cosine `correlation` between the weights of two tasks. What
-x is made of is ours: users and items with hidden tastes, devices, hours, domains, an offer.
+Labels have the form of MMoE's synthetic data (see `related_tasks`); what they are made of is ours:
+users and items with hidden tastes, devices, hours, domains, an offer given at random.
 """
 
 from __future__ import annotations
@@ -16,11 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
 
 from moe_apps.errors import DataError
-from moe_apps.pipelines.config import Settings
+from moe_apps.pipelines.recommendation.generator_settings import (
+    OFFERS,
+    GeneratorSettings,
+    schema_of_log,
+)
 from moe_apps.pipelines.recommendation.readers import from_batch
+from moe_apps.pipelines.recommendation.related_tasks import related_labels, related_weights
 from moe_apps.pipelines.recommendation.schema import Schema
 from moe_apps.pipelines.recommendation.table import Table
 
@@ -28,95 +31,11 @@ FloatArray = npt.NDArray[np.float64]
 
 TASTES = 8  # hidden numbers of a user and of an item
 FEATURES = TASTES + 8
-FREQUENCIES = (1.0, 2.0, 3.0, 4.0)
 DEVICES = ("phone", "desktop", "tablet", "tv")
 GENRES = ("drama", "comedy", "action", "family", "horror", "music", "news", "sport")
 DOMAINS = ("home", "search", "email")
-OFFERS = ("none", "mail", "coupon")
 START = 1_700_000_000  # seconds since 1970
 PART_ROWS = 250_000
-
-
-class GeneratorSettings(Settings):
-    """What is made.
-
-    Attributes:
-        users: Users; a few of them do most.
-        items: Items; a few of them are shown most.
-        correlation: Cosine between the weights of two tasks, from 0 to 1.
-        length: Items of a behaviour sequence at most.
-        noise: Variance of the noise in y.
-        missing: Share of missing values in the columns that may have them.
-        seed: Seed of users, items and weights.
-    """
-
-    users: int = Field(default=2000, ge=10)
-    items: int = Field(default=400, ge=10)
-    correlation: float = Field(default=0.5, ge=0, le=1)
-    length: int = Field(default=10, ge=1)
-    noise: float = Field(default=0.01, ge=0)
-    missing: float = Field(default=0.02, ge=0, lt=1)
-    seed: int = Field(default=0, ge=0)
-
-
-def related_weights(
-    dimension: int, tasks: int, correlation: float, random: np.random.Generator
-) -> FloatArray:
-    """Unit weight vectors `[tasks, dimension]`, of cosine `correlation` with the first.
-
-    Example:
-        >>> w = related_weights(10, 2, 0.5, np.random.default_rng(0))
-        >>> (w @ w.T).round(3).tolist()
-        [[1.0, 0.5], [0.5, 1.0]]
-    """
-    basis = np.linalg.qr(random.normal(size=(dimension, tasks)))[0].T
-    other = np.sqrt(1 - correlation**2)
-    return np.vstack([basis[:1], correlation * basis[:1] + other * basis[1:]])
-
-
-def related_labels(
-    x: FloatArray,
-    weights: FloatArray,
-    random: np.random.Generator,
-    noise: float = 0.01,
-    phases: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
-) -> FloatArray:
-    """Labels of the paper's form, `[rows, tasks]`.
-
-    Args:
-        x: Features `[rows, dimension]`.
-        weights: `[tasks, dimension]`.
-        random: Where noise is drawn from.
-        noise: Variance of the noise.
-        phases: The b_i; the a_i are 1, 2, 3, 4.
-    """
-    linear = x @ weights.T
-    waves = sum(np.sin(a * linear + b) for a, b in zip(FREQUENCIES, phases, strict=True))
-    return linear + waves + random.normal(scale=np.sqrt(noise), size=linear.shape)
-
-
-def paper_form(
-    rows: int, correlation: float, seed: int = 0, dimension: int = 100
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The paper's own regression: features `[rows, dimension]` and two labels `[rows, 2]`.
-
-    The paper gives the form, not the a_i, b_i or their number: here a = 1, 2, 3, 4 and b = 0.
-
-    Args:
-        rows: Rows.
-        correlation: Cosine between the two tasks' weights.
-        seed: Seed of weights, features and noise.
-        dimension: Features.
-
-    Example:
-        >>> x, y = paper_form(1000, correlation=1.0)
-        >>> float(np.corrcoef(y.T)[0, 1].round(2))
-        1.0
-    """
-    random = np.random.default_rng(seed)
-    weights = related_weights(dimension, 2, correlation, random)
-    x = random.normal(size=(rows, dimension))
-    return x.astype(np.float32), related_labels(x, weights, random).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -242,51 +161,6 @@ def _liked(users: FloatArray, items: FloatArray, random: np.random.Generator) ->
         best = np.argpartition(-fit, 32, axis=1)[:, :32]
         chosen[rows] = np.take_along_axis(drawn[rows], best, axis=1)
     return chosen
-
-
-def schema_of_log(settings: GeneratorSettings) -> Schema:
-    """What the columns of a generated log mean: three tasks in two groups, an offer at random."""
-    item, user = {"group": "item"}, {"group": "user"}
-    history = {"kind": "sequence", "max_length": settings.length, **user}
-    return Schema.model_validate(
-        {
-            "fields": [
-                {"name": "user_id", "kind": "categorical", **user},
-                {"name": "age", "kind": "dense", **user},
-                {"name": "item_id", "kind": "categorical", **item},
-                {"name": "genre", "kind": "categorical", **item},
-                {"name": "price", "kind": "dense", "transform": "log1p", **item},
-                {"name": "device", "kind": "categorical", "group": "context"},
-                {
-                    "name": "hour",
-                    "kind": "categorical",
-                    "type": "int",
-                    "encoding": "integer",
-                    "size": 24,
-                    "group": "context",
-                },
-                {"name": "domain", "kind": "categorical", "group": "context"},
-                {"name": "history", "of": "item_id", **history},
-                {"name": "history_genre", "of": "genre", **history},
-            ],
-            "tasks": [
-                {"name": "click", "label": "click", "group": "attention"},
-                {
-                    "name": "minutes",
-                    "label": "minutes",
-                    "kind": "regression",
-                    "weight": 0.1,
-                    "group": "attention",
-                },
-                {"name": "buy", "label": "buy", "group": "purchase"},
-            ],
-            "user": "user_id",
-            "item": "item_id",
-            "time": "time",
-            "domain": "domain",
-            "treatment": {"column": "offer", "control": OFFERS[0]},
-        }
-    )
 
 
 def generate(
