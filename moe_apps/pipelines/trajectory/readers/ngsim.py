@@ -7,6 +7,7 @@ quarter of an hour and at other sites.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def read(path: Path) -> Tracks:
             "recording": _recordings(rows, path),
             "vehicle": rows["Vehicle_ID"],
             "frame": rows["Frame_ID"],
-            "x": rows["Local_Y"] * FOOT - length.fillna(0.0) / 2,
+            "x": rows["Local_Y"] * FOOT,
             "y": -rows["Local_X"] * FOOT,
             "lane": _lanes(rows, notes, path),
             "length": length,
@@ -66,12 +67,10 @@ def read(path: Path) -> Tracks:
         columns["speed"] = rows["v_Vel"] * FOOT
     # On a freeway the coordinates are the road's; the arterials have traffic both ways and across.
     arterial = bool(rows.get("Direction", pd.Series(0)).fillna(0).gt(0).any())
-    if arterial:
-        # Local_Y runs to the front bumper whatever the direction; the middle follows by heading,
-        # which NGSIM does not give, so the front stands for the vehicle.
-        columns["x"] = rows["Local_Y"] * FOOT
-        notes.append(f"{path.name}: arterial, positions are those of the front bumper")
-    return finish(columns, RATE, path, notes, LANE_WIDTH, align=arterial)
+    tracks = finish(columns, RATE, path, notes, LANE_WIDTH, align=arterial)
+    # Only now is it known which way is forward: from the front bumper to the middle.
+    half = tracks.table["length"].fillna(0.0) / 2
+    return replace(tracks, table=tracks.table.assign(x=tracks.table["x"] - half))
 
 
 def _in_metres(rows: pd.DataFrame, column: str) -> pd.Series:
