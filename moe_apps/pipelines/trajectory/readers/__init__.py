@@ -45,13 +45,25 @@ def read_tracks(
         >>> read_tracks("trajectories-0750am-0805am.txt", rate=5)  # doctest: +SKIP
         Tracks(...)
     """
+    parts, notes = read_parts(path, format, rate, strict)
+    joined = parts[0] if len(parts) == 1 else concatenate(parts, str(path))
+    return joined.with_notes(*notes)
+
+
+def read_parts(
+    path: str | Path, format: str = "auto", rate: float | None = None, strict: bool = False
+) -> tuple[list[Tracks], list[str]]:
+    """Read as `read_tracks` does, each file for itself, so that rates may differ.
+
+    Returns the tracks of each file, at least one, and notes on those skipped.
+    """
     if format != "auto" and format not in FORMATS:
         raise ConfigError(f"format {format!r}: expected auto or one of {', '.join(FORMATS)}")
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if not path.is_dir():
-        return _read(path, format, rate)
+        return [_read(path, format, rate)], []
     files = sorted(
         file
         for file in path.rglob("*")
@@ -73,7 +85,7 @@ def read_tracks(
     if first and not parts:
         more = f" ({len(files)} files, none of them can be read)" if len(files) > 1 else ""
         raise DataError(f"{first}{more}")
-    return concatenate(parts, str(path)).with_notes(*notes)
+    return parts, notes
 
 
 def _read(path: Path, format: str, rate: float | None) -> Tracks:
