@@ -56,7 +56,8 @@ class OperationExperts(keras.layers.Layer):
     Call arguments:
         x: `(batch, height, width, channels)` or `(batch, time, channels)`.
         weights: `(batch, steps, operations)` to use in place of the gate's, such as those of a
-            whole image (`layer.gate(image)`) for its tiles.
+            whole image (`layer.gate(image)`) for its tiles; or weights for each position,
+            `(batch, *positions, steps, operations)`.
         return_routing: also return `{"weights": (batch, steps, operations)}`.
 
     Example:
@@ -88,8 +89,7 @@ class OperationExperts(keras.layers.Layer):
             )
         channels, count = input_shape[-1], len(self.operations)
         self.entry = self._pointwise(channels, "entry")
-        self.gate_hidden = self._dense(2 * self.steps * count, "gate_hidden", "relu")
-        self.gate_output = self._dense(self.steps * count, "gate_output", None)
+        self.build_gate(channels)
         self.experts: list[Any] = []  # one list for each step would hide the layers from Keras
         self.mixers = [self._pointwise(channels, f"mixer_{step}") for step in range(self.steps)]
         for step in range(self.steps):
@@ -98,13 +98,19 @@ class OperationExperts(keras.layers.Layer):
                     self._operation(operation, len(input_shape) - 2, channels, step)
                 )
         self.entry.build(input_shape)
-        self.gate_hidden.build((None, channels))
-        self.gate_output.build((None, 2 * self.steps * count))
         for expert in self.experts:
             expert.build(input_shape)
         for mixer in self.mixers:
             mixer.build((*input_shape[:-1], channels * count))
         self.built = True
+
+    def build_gate(self, channels: int) -> None:
+        """Make what `gate` needs."""
+        count = self.steps * len(self.operations)
+        self.gate_hidden = self._dense(2 * count, "gate_hidden", "relu")
+        self.gate_output = self._dense(count, "gate_output", None)
+        self.gate_hidden.build((None, channels))
+        self.gate_output.build((None, 2 * count))
 
     def _dense(self, units: int, name: str, activation: str | None) -> keras.layers.Layer:
         return keras.layers.Dense(units, activation=activation, dtype=self.dtype_policy, name=name)
@@ -135,18 +141,20 @@ class OperationExperts(keras.layers.Layer):
         return ops.softmax(ops.reshape(ops.cast(logits, "float32"), shape), axis=-1)
 
     def call(self, x: Any, weights: Any = None, return_routing: bool = False) -> Any:
-        weights = self.gate(x) if weights is None else weights
-        broadcast = (-1, *(1,) * (len(x.shape) - 2), 1)
+        weights = given = self.gate(x) if weights is None else weights
+        if len(weights.shape) == 3:  # the same everywhere
+            ones = (1,) * (len(x.shape) - 2)
+            weights = ops.reshape(weights, (-1, *ones, *weights.shape[1:]))
         count = len(self.operations)
         x = self.entry(x)
         scales = ops.cast(weights, x.dtype)
         for step, mixer in enumerate(self.mixers):
             scaled = [
-                expert(x) * ops.reshape(scales[:, step, number], broadcast)
+                expert(x) * scales[..., step, number, None]
                 for number, expert in enumerate(self.experts[step * count : (step + 1) * count])
             ]
             x = x + mixer(ops.concatenate(scaled, axis=-1))
-        return (x, {"weights": weights}) if return_routing else x
+        return (x, {"weights": given}) if return_routing else x
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "steps": self.steps, "operations": self.operations}

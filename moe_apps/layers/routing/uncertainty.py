@@ -65,10 +65,18 @@ class UncertaintyAware(TopK):
             mean = ops.mean(logits, axis=0)
             variance = ops.sum(ops.square(logits - mean), axis=0) / (self.passes - 1)
         else:
-            mean = ops.matmul(tokens, self.kernel)
-            spread = ops.matmul(ops.square(tokens), ops.square(self.kernel))
-            variance = self.rate / (1 - self.rate) * spread
+            mean, variance = ops.matmul(tokens, self.kernel), self.variance(tokens)
         return mean * ops.rsqrt(1 + variance)
+
+    def variance(self, tokens: Any) -> Any:
+        """Variance `(..., experts)` of a pass's logits over dropout: how unsure the router is.
+
+        Args:
+            tokens: `(..., features)`, what the router is given.
+        """
+        tokens = ops.cast(tokens, "float32")
+        spread = ops.matmul(ops.square(tokens), ops.square(self.kernel))
+        return self.rate / (1 - self.rate) * spread
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "passes": self.passes, "rate": self.rate}
