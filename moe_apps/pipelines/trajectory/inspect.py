@@ -24,7 +24,9 @@ def inspect(path: Path, history: float = 3.0, horizon: float = 5.0) -> dict[str,
         horizon: seconds a window looks ahead.
 
     Returns:
-        Facts by name; `each` has a row a recording, `notes` what was dropped or changed, and why.
+        Facts by name; `each` has a row a recording (`long`: vehicles in view for a whole window;
+        `left`, `right`: lane changes; `speed`: median, m/s); `notes` what was dropped or changed,
+        and why.
     """
     parts, skipped = read_parts(path)
     rows = [row for part in parts for row in _recordings(part, history, horizon)]
@@ -39,8 +41,8 @@ def inspect(path: Path, history: float = 3.0, horizon: float = 5.0) -> dict[str,
         "rate_hz": sorted({part.rate for part in parts}),
         "kinds": {str(kind): int(count) for kind, count in kinds.items()},
         "lane_width_m": widths or None,
-        "lane_changes": {side: int(totals[f"to_{side}"].sum()) for side in ("left", "right")},
-        "vehicles_long_enough": int(totals["long_enough"].sum()),
+        "lane_changes": {side: int(totals[side].sum()) for side in ("left", "right")},
+        "vehicles_long_enough": int(totals["long"].sum()),
         "each": rows[:RECORDINGS_SHOWN],
     }
     notes = list(dict.fromkeys(note for part in parts for note in part.notes)) + skipped
@@ -98,14 +100,13 @@ def _recordings(tracks: Tracks, history: float, horizon: float) -> list[dict[str
             {
                 "recording": name,
                 "vehicles": int(count),
-                "rows": len(part),
                 "seconds": float(part["time"].max() - part["time"].min()),
                 "gaps": int(len(lengths) - count),
-                "long_enough": len(long),
+                "long": len(long),
                 "lanes": int(lanes.nunique()),
-                "to_left": int((moves[own] > 0).sum()),
-                "to_right": int((moves[own] < 0).sum()),
-                "median_speed_m_s": float(np.median(typical)) if len(typical) else None,
+                "left": int((moves[own] > 0).sum()),
+                "right": int((moves[own] < 0).sum()),
+                "speed": float(np.median(typical)) if len(typical) else None,
             }
         )
     return rows

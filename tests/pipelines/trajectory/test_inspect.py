@@ -21,7 +21,7 @@ def test_what_is_understood_of_a_file(tmp_path: Path) -> None:
     assert facts["lane_changes"] == {"left": 1, "right": 1} and facts["lane_width_m"] == [3.66]
     (each,) = facts["each"]
     assert each["recording"] == "i-80" and each["lanes"] == 3 and each["gaps"] == 1
-    assert each["seconds"] == pytest.approx(11.9) and 24 < each["median_speed_m_s"] < 30
+    assert each["seconds"] == pytest.approx(11.9) and 24 < each["speed"] < 30
     # Vehicle 6 has 37 frames before its gap and 63 behind it, of the 80 that are needed.
     assert facts["vehicles_long_enough"] == 5
     assert facts["notes"] == [
