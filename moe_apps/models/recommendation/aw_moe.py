@@ -58,11 +58,14 @@ class AWMoE(Ranker):
         >>> from moe_apps.models.recommendation.field_embedding import Categorical, History
         >>> fields = Fields((), (Categorical("film", 9, 4),), (History("seen", "film", 5),))
         >>> model = AWMoE(fields, [TaskSpec("like")], num_experts=3)
-        >>> rows = {"categorical": ops.ones((2, 1), "int32"), "seen": ops.ones((2, 5), "int32")}
+        >>> ones = ops.ones((2, 5), "int32")
+        >>> rows = {"categorical": ones[:, :1], "sequence_seen": ones}
         >>> outputs, gates = model.explain(rows)
         >>> tuple(outputs["like"].shape), tuple(gates["like"].shape)
         ((2,), (2, 3))
     """
+
+    extra_inputs = ("user",)
 
     def __init__(
         self,

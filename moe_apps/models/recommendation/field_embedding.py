@@ -30,7 +30,7 @@ class History:
     """A list of values of a categorical field, whose table it uses.
 
     Attributes:
-        name: name of the field, and of the model's input.
+        name: name of the field; the model's input is called `sequence_<name>`.
         of: name of the categorical field.
         length: positions; padding has index 0.
     """
@@ -38,6 +38,11 @@ class History:
     name: str
     of: str
     length: int
+
+    @property
+    def input(self) -> str:
+        """Name of the model's input."""
+        return f"sequence_{self.name}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Fields:
             packed["categorical"] = ((len(self.categorical),), "int32")
         if self.dense:
             packed["dense"] = ((len(self.dense),), "float32")
-        return packed | {field.name: ((field.length,), "int32") for field in self.sequences}
+        return packed | {field.input: ((field.length,), "int32") for field in self.sequences}
 
 
 class FieldEmbedding(keras.layers.Layer):
@@ -109,7 +114,7 @@ class FieldEmbedding(keras.layers.Layer):
         >>> rows = {
         ...     "categorical": ops.ones((2, 1), "int32"),
         ...     "dense": ops.zeros((2, 1)),
-        ...     "seen": ops.zeros((2, 5), "int32"),
+        ...     "sequence_seen": ops.zeros((2, 5), "int32"),
         ... }
         >>> tuple(layer(rows).shape)
         (2, 9)
@@ -175,7 +180,7 @@ class FieldEmbedding(keras.layers.Layer):
 
     def sequence(self, inputs: Mapping[str, Any], field: History) -> tuple[Any, Any]:
         """Vectors of a sequence `(batch, length, dimension)`, and where they are real."""
-        indices = inputs[field.name]
+        indices = inputs[field.input]
         vectors = self._look_up(
             self.sequence_dimensions[field.name], indices + self.starts[field.of]
         )

@@ -50,6 +50,7 @@ class MTMT(Ranker):
     """
 
     from_logits = False
+    extra_inputs = ("treatment",)
 
     def __init__(
         self,

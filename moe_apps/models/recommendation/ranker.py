@@ -87,6 +87,9 @@ class Ranker(keras.Model):
     from_logits = True
     """Whether outputs of binary tasks are logits; a class attribute."""
 
+    extra_inputs: tuple[str, ...] = ()
+    """Inputs that training gives beside the fields; a class attribute."""
+
     def __init__(
         self,
         fields: Fields | Mapping[str, Any],

@@ -1,1 +1,117 @@
 """Recommendation: multi-task ranking and uplift, from interaction logs to a served model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from moe_apps.pipelines.domain import Domain, Served, System
+from moe_apps.pipelines.recommendation.config import RecommendationConfig
+from moe_apps.pipelines.run_folder import RunFolder
+
+
+class Recommendation(Domain):
+    """Multi-task ranking and uplift; see `moe_apps.pipelines.domain.Domain`.
+
+    The headline is `score`, the mean over the tasks of the metric that the schema gives each
+    (`judgement.overall`), so that it exists for regression as for clicks.
+    """
+
+    name = "recommendation"
+    title = "Recommendation and multi-task ranking"
+    summary = (
+        "Predicts clicks, purchases and other outcomes at once from interaction logs, ranks items "
+        "for users, and estimates what a treatment changes."
+    )
+    systems = (
+        System(
+            "shared_bottom",
+            "Shared bottom",
+            "Caruana 1997, Multitask Learning, Machine Learning 28",
+            "https://doi.org/10.1023/A:1007379606734",
+        ),
+        System(
+            "mmoe",
+            "MMoE",
+            "Ma et al. 2018, Modeling Task Relationships in Multi-task Learning with Multi-gate "
+            "Mixture-of-Experts, KDD",
+            "https://doi.org/10.1145/3219819.3220007",
+        ),
+        System(
+            "cgc",
+            "CGC",
+            "Tang et al. 2020, Progressive Layered Extraction, RecSys",
+            "https://doi.org/10.1145/3383313.3412236",
+        ),
+        System(
+            "ple",
+            "PLE",
+            "Tang et al. 2020, Progressive Layered Extraction, RecSys",
+            "https://doi.org/10.1145/3383313.3412236",
+        ),
+        System(
+            "home",
+            "HoME",
+            "Wang et al. 2024, HoME: Hierarchy of Multi-Gate Experts for Multi-Task Learning at "
+            "Kuaishou, arXiv 2408.05430",
+            "https://arxiv.org/abs/2408.05430",
+        ),
+        System(
+            "aw_moe",
+            "AW-MoE",
+            "Gong et al. 2023, Attention Weighted Mixture of Experts with Contrastive Learning "
+            "for Personalized Ranking in E-commerce, ICDE, arXiv 2306.05011",
+            "https://arxiv.org/abs/2306.05011",
+        ),
+        System(
+            "adapt_dhm",
+            "AdaptDHM",
+            "Li et al. 2022, AdaptDHM: Adaptive Distribution Hierarchical Model for Multi-Domain "
+            "CTR Prediction, arXiv 2211.12105",
+            "https://arxiv.org/abs/2211.12105",
+        ),
+        System(
+            "mtmt",
+            "MTMT",
+            "Wei et al. 2024, Multi-Treatment Multi-Task Uplift Modeling for Enhancing User "
+            "Growth, arXiv 2408.12803",
+            "https://arxiv.org/abs/2408.12803",
+        ),
+    )
+    config_class = RecommendationConfig
+    quick: ClassVar[dict[str, Any]] = {
+        "data": {"rows": 12_000},
+        "train": {"epochs": 3},
+        "evaluation": {"boosting": False},
+    }
+    sample = "a log of users, items, sequences and three tasks, made by our generator"
+    headline = "score"
+    higher_is_better = True
+
+    def train(self, config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
+        from moe_apps.pipelines.recommendation.pipeline import train
+
+        return train(config, run, resume)
+
+    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
+        from moe_apps.pipelines.recommendation.pipeline import evaluate
+
+        return evaluate(run, data)
+
+    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.recommendation.prediction import predict
+
+        return predict(run, input, output)
+
+    def inspect(self, path: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.recommendation.inspect import inspect
+
+        return inspect(path)
+
+    def served(self, run: RunFolder) -> Served:
+        from moe_apps.pipelines.recommendation.prediction import served
+
+        return served(run)
+
+
+DOMAIN = Recommendation()
