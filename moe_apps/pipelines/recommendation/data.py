@@ -175,7 +175,8 @@ def _in_memory(config: RecommendationConfig, table: Table, schema: Schema, sourc
     preprocessing = Preprocessing.of(
         learned, _treatments(config, schema, parts["train"]), config.model.embedding_dimension
     )
-    return Prepared(preprocessing, *parts.values(), facts, config, rows=learned.rows)
+    train, validation, test = (parts[name] for name in PARTS)
+    return Prepared(preprocessing, train, validation, test, facts, config, rows=learned.rows)
 
 
 @dataclass
