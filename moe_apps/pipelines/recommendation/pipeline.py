@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from moe_apps.models.recommendation import Ranker
 from moe_apps.pipelines.atomic_files import write_json
 from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.recommendation.baselines import Baselines, fit_baselines
-from moe_apps.pipelines.recommendation.batches import training_batches
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
 from moe_apps.pipelines.recommendation.data import SAMPLE, Prepared, prepare
 from moe_apps.pipelines.recommendation.diagnostics import failure_signs, routing_summary
-from moe_apps.pipelines.recommendation.judgement import judge, judge_uplift, monitored
+from moe_apps.pipelines.recommendation.fitting import answers_function, fit_ranker, inputs_of
+from moe_apps.pipelines.recommendation.judgement import judge, judge_uplift
 from moe_apps.pipelines.recommendation.kept_files import (
     EXAMPLE_FILE,
     PREPROCESSING_FILE,
@@ -33,19 +31,15 @@ from moe_apps.pipelines.recommendation.page import write_page
 from moe_apps.pipelines.recommendation.ranking import judge_ranking
 from moe_apps.pipelines.recommendation.served_inputs import raw_of
 from moe_apps.pipelines.recommendation.systems import (
-    answer_function,
     build_model,
     build_single,
     build_twin,
-    compile_ranker,
     effect_function,
     gate_function,
 )
-from moe_apps.pipelines.recommendation.table import Table
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
-from moe_apps.pipelines.tracking import Tracker
-from moe_apps.pipelines.training import TrainingResult, fit, set_seed
+from moe_apps.pipelines.training import set_seed
 
 ARRAYS_FOLDER = "arrays"
 LOOKED_AT = 2048  # rows that experts are looked at on
@@ -81,7 +75,9 @@ def train(config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[st
         example = data.test.take(slice(0, min(len(data.test), 4)))
         write_json(run.path / EXAMPLE_FILE, raw_of(data.preprocessing, example))
         arrays = data.training_arrays(run.path / ARRAYS_FOLDER)
-        training = _fitted(model, config, data, arrays, run, "model", resume, tracker)
+        training = fit_ranker(
+            model, config, data, arrays, run.path, resume=resume, on_epoch=(tracker.epoch,)
+        )
         save_model(model, run.model_file)
         timing |= {
             "training_seconds": training.seconds,
@@ -92,7 +88,9 @@ def train(config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[st
         parameters: dict[str, Any] = count_parameters(model)
         twin = build_twin(config, data.preprocessing, model)
         if twin is not None and config.evaluation.dense_twin:
-            twin_training = _fitted(twin, config, data, arrays, run, "dense_twin", resume, tracker)
+            twin_training = fit_ranker(
+                twin, config, data, arrays, run.path, "dense_twin", resume=resume
+            )
             save_model(twin, run.path / TWIN_FILE)
             trained.models["dense twin"] = twin
             timing["dense_twin_training_seconds"] = twin_training.seconds
@@ -101,7 +99,7 @@ def train(config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[st
             for task in data.schema.tasks:
                 single = build_single(config, data.preprocessing, task.name, twin or model)
                 kind = f"single_{task.name}"
-                _fitted(single, config, data, arrays, run, kind, resume, tracker)
+                fit_ranker(single, config, data, arrays, run.path, kind, resume=resume)
                 (run.path / SINGLE_FOLDER).mkdir(exist_ok=True)
                 save_model(single, run.path / SINGLE_FOLDER / f"{task.name}.keras")
                 trained.singles[task.name] = single
@@ -157,75 +155,6 @@ def _fit_baselines(config: RecommendationConfig, data: Prepared) -> Baselines:
         seed=config.seed,
         boosting=config.evaluation.boosting,
     )
-
-
-def _fitted(
-    model: Ranker,
-    config: RecommendationConfig,
-    data: Prepared,
-    arrays: Any,
-    run: RunFolder,
-    kind: str,
-    resume: bool,
-    tracker: Tracker,
-) -> TrainingResult:
-    """Train a network in place, keeping the epoch of the best validation score."""
-    set_seed(config.seed)
-    inputs, targets = arrays
-    batches = training_batches(
-        inputs_of(model, inputs),
-        {name: targets[name] for name in model.task_names},
-        config.train.batch_size,
-        config.seed,
-        config.train.steps_per_epoch,
-    )
-    compile_ranker(model, config, data.preprocessing, batches.batches_per_epoch)
-    answer = answers_function(model, data, config.evaluation.batch_size)
-
-    def validate() -> dict[str, float]:
-        judged = judge(data.schema, data.validation, answer(data.validation), k=config.evaluation.k)
-        made = {"val_score": monitored(data.schema, judged["tasks"])}
-        for task, figures in judged["tasks"].items():
-            for name in {data.schema.task(task).metric, "log_loss", "rmse"}:
-                if isinstance(figures.get(name), float):
-                    made[f"val_{task}_{name}"] = figures[name]
-        return made
-
-    main = kind == "model"
-    title = config.model.name if main else kind.replace("_", " ")
-    return fit(
-        model,
-        batches,
-        config.train,
-        checkpoint=run.checkpoint / kind,
-        history_file=run.history_file if main else run.path / f"{kind}_history.csv",
-        validate=validate,
-        monitor="val_score",
-        mode="max",
-        on_epoch=(tracker.epoch,) if main else (),
-        resume=resume and (run.checkpoint / kind).exists(),
-        title=title,
-    )
-
-
-def inputs_of(model: Ranker, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs that a model reads; the user only where it asks for users in training."""
-    wanted = {*model.fields.inputs(), *model.extra_inputs}
-    return {name: value for name, value in inputs.items() if name in wanted}
-
-
-def answers_function(model: Ranker, data: Prepared, batch_size: int) -> Any:
-    """A function of a table that gives predictions by task, in the units of the labels."""
-    answer = answer_function(model, batch_size)
-
-    def of_table(table: Table) -> dict[str, npt.NDArray[np.floating]]:
-        found = answer(inputs_of(model, data.arrays(table)[0]))
-        return {
-            name: data.preprocessing.in_units(name, values.astype(np.float64))
-            for name, values in found.items()
-        }
-
-    return of_table
 
 
 def _judged(
