@@ -7,7 +7,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {name: "moe_apps.api" for name in ("inspect", "train", "evaluate", "predict", "export")}
+_LAZY = {
+    name: "moe_apps.api" for name in ("inspect", "train", "evaluate", "predict", "export", "serve")
+}
 
 __all__ = ["__version__", *_LAZY]
 

@@ -1,7 +1,8 @@
-"""The commands as Python functions: inspect, train, evaluate, predict, export."""
+"""The commands as Python functions: inspect, train, evaluate, predict, export, serve."""
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -166,6 +167,38 @@ def export(run: str | Path, *, to: str | Path, version: int | None = None) -> Pa
     number = "" if version is None else str(version)
     base = Path(to) / domain.name
     return Path(_on_tensorflow(_export, str(folder.path), str(base), number))
+
+
+def serve(folder: str | Path, *, models_config: str | Path | None = None, **settings: Any) -> None:
+    """Answer like TensorFlow Serving until Ctrl-C, with the models that `export` wrote.
+
+    Args:
+        folder: Has a folder for each model.
+        models_config: A models.config, for version policies and labels.
+        **settings: More attributes of `moe_apps.serving.server.settings.ServerSettings`.
+
+    Raises:
+        UserError: Folder, configuration or ports cannot be used.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.serve("served", rest_port=8501)  # doctest: +SKIP
+    """
+    _needs("serving", "fastapi", "grpc", "orjson", "prometheus_client", "uvicorn")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    from moe_apps.serving.server.run import serve as run
+    from moe_apps.serving.server.settings import ServerSettings
+
+    config = Path(models_config) if models_config else None
+    run(ServerSettings(Path(folder), models_config=config, **settings))
+
+
+def _needs(extra: str, *modules: str) -> None:
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)}: not installed; install by pip install 'moe-apps[{extra}]'"
+        )
 
 
 def _train(domain: Domain, config: RunConfig, run: RunFolder) -> dict[str, Any]:

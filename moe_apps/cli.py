@@ -211,6 +211,35 @@ def export(
 
 
 @app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote to.")],
+    rest_port: Annotated[int, typer.Option(help="Port of the REST interface.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="Port of the gRPC interface.")] = 8500,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    models_config: Annotated[
+        Path | None, typer.Option(help="A models.config; by default all that is in DIR.")
+    ] = None,
+    max_batch_rows: Annotated[
+        int, typer.Option(min=1, help="Rows of waiting requests that run together; 1: none.")
+    ] = 64,
+    timeout: Annotated[float, typer.Option(help="Seconds in which a request is answered.")] = 30.0,
+) -> None:
+    """Answer like TensorFlow Serving, for development and tests."""
+    with _work():
+        from moe_apps import api
+
+        api.serve(
+            folder,
+            rest_port=rest_port,
+            grpc_port=grpc_port,
+            host=host,
+            models_config=models_config,
+            max_batch_rows=max_batch_rows,
+            timeout=timeout,
+        )
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -18,6 +16,7 @@ from moe_apps.pipelines.atomic_files import write_json
 from moe_apps.pipelines.domain import Domain, Served
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.registry import DOMAINS
+from moe_apps.serving.version_folders import digests, publish
 
 CARD = "MODEL.json"
 # TensorFlow Serving leaves this folder alone but for its own warm-up file.
@@ -29,9 +28,10 @@ def export(run: RunFolder, to: Path, version: int | None = None) -> Path:
     """Write `to`/<version>/ and return that folder; a model server may be watching `to`.
 
     Beside the SavedModel, the folder has `MODEL.json` (what goes in and comes out, data, results,
-    versions) and `assets.extra/example.json` (a request to TensorFlow Serving's REST interface).
-    It appears under its name only when all of it is written and the model, read back, gives the
-    example's answer again.
+    versions, digests of all files), `assets.extra/example.json` (a request to TensorFlow Serving's
+    REST interface) and the requests that TensorFlow Serving warms a model up with. It appears
+    under its name only when all of it is written and the model, read back, gives the example's
+    answer again.
 
     Args:
         run: a trained run.
@@ -54,30 +54,45 @@ def export(run: RunFolder, to: Path, version: int | None = None) -> Path:
             f"{run.path}: cannot be exported with Keras on {backend}: only TensorFlow writes a "
             "SavedModel; set KERAS_BACKEND=tensorflow before Keras is imported"
         )
-    if version is not None and version < 1:
-        raise RunError(f"{to}: version is {version}, expected a whole number of at least 1")
-    folder = to / str(_next_version(to) if version is None else version)
-    if os.path.lexists(folder):
-        raise RunError(f"{folder}: exists already; versions are never overwritten")
     domain: Domain = DOMAINS.get(str(run.read_details().get("domain")))
-    served = domain.served(run)
-    with _appearing_whole(folder) as temporary:
-        _write(served, temporary)
-        signatures = _checked(served, temporary)
-        write_json(temporary / CARD, _card(run, domain, served, signatures, folder.name))
-        (temporary / EXAMPLE).parent.mkdir(exist_ok=True)
-        write_json(temporary / EXAMPLE, {"inputs": served.example})
-    return folder
+    card: dict[str, Any] = {}
+
+    def write(folder: Path) -> None:
+        from moe_apps.serving.warm_up import write_warm_up
+
+        served = domain.served(run)
+        _write(served, folder)
+        signatures = _checked(served, folder, to)
+        (folder / EXAMPLE).parent.mkdir(exist_ok=True)
+        write_json(folder / EXAMPLE, {"inputs": served.example})
+        write_warm_up(folder, domain.name, signatures, served.example)
+        card.update(_card(run, domain, served, signatures), files=digests(folder))
+
+    def finish(folder: Path, number: int) -> None:
+        write_json(folder / CARD, {"name": domain.name, "version": number, **card})
+
+    return publish(to, version, write, finish)
 
 
 def _write(served: Served, folder: Path) -> None:
     """Only the variables that the signatures use are written: no optimizer, no metrics."""
     import keras
+    import tensorflow as tf
+
+    from moe_apps.serving.classify_signature import classify_signature
 
     archive = keras.export.ExportArchive()
+    for resource in served.resources:
+        archive.track(resource)
     for name, function in served.signatures.items():
         archive.add_endpoint(name, _in_float32(function), function.input_signature)  # type: ignore[attr-defined]
-    archive.write_out(folder, verbose=False)
+    if served.classification is not None:
+        classify = classify_signature(served, served.classification)
+        archive.add_endpoint("classify", classify, classify.input_signature)  # type: ignore[attr-defined]
+    try:
+        archive.write_out(folder, verbose=False)
+    except tf.errors.OpError as error:  # how TensorFlow says that a disk is full
+        raise OSError(errno.EIO, str(error).splitlines()[0]) from None
 
 
 def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,7 +110,7 @@ def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _checked(served: Served, folder: Path) -> dict[str, Any]:
+def _checked(served: Served, folder: Path, to: Path) -> dict[str, Any]:
     """The signatures of the model read back, once it has given the example's answer."""
     import numpy as np
     import tensorflow as tf
@@ -106,7 +121,7 @@ def _checked(served: Served, folder: Path) -> dict[str, Any]:
     answer = model.signatures["serving_default"](**example)
     for name, value in expected.items():
         if not _same(np.asarray(answer[name]), np.asarray(value)):
-            raise RunError(f"{folder.parent}: the exported model's {name!r} differs from the run's")
+            raise RunError(f"{to}: the exported model's {name!r} differs from the run's")
     return {
         name: {
             "inputs": _specs(function.structured_input_signature[1]),
@@ -134,7 +149,7 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _card(
-    run: RunFolder, domain: Domain, served: Served, signatures: Mapping[str, Any], version: str
+    run: RunFolder, domain: Domain, served: Served, signatures: Mapping[str, Any]
 ) -> dict[str, Any]:
     metrics = run.read_metrics() if run.metrics_file.is_file() else {}
     details = run.read_details()
@@ -148,9 +163,7 @@ def _card(
         },
     }
     return {
-        "name": domain.name,
         "title": domain.title,
-        "version": int(version),
         "exported": datetime.now().astimezone().isoformat(timespec="seconds"),
         # Not all details: the tracking address may hold a password.
         "run": {name: details.get(name) for name in ("created", "mlflow_run")},
@@ -158,28 +171,9 @@ def _card(
             "moe_apps": __version__,
             **{package: installed(package) for package in ("keras", "tensorflow")},
         },
+        "licence": "the weights follow the terms of the training data",
         **served.card,
         "results": results,
         "signatures": signatures,
         "example": str(EXAMPLE),
     }
-
-
-def _next_version(to: Path) -> int:
-    there = [int(entry.name) for entry in to.glob("*") if entry.name.isdecimal()]
-    return max(there, default=0) + 1
-
-
-@contextmanager
-def _appearing_whole(folder: Path) -> Iterator[Path]:
-    """Yield a temporary sibling that becomes `folder` at the end, or vanishes on an error."""
-    # A model server looks at names that are numbers only.
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.rename(folder)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

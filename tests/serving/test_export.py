@@ -166,7 +166,7 @@ def test_only_a_whole_model_is_ever_seen(
 ) -> None:
     seen = []
 
-    def interrupted(served: Served, folder: Path) -> dict[str, Any]:
+    def interrupted(served: Served, folder: Path, to: Path) -> dict[str, Any]:
         seen.extend(path.name for path in tmp_path.iterdir())
         assert (folder / "saved_model.pb").is_file()
         raise KeyboardInterrupt
@@ -202,7 +202,7 @@ def test_what_stands_in_the_way_is_named(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"file/1: cannot be written: Not a directory"):
+    with pytest.raises(RunError, match=r"file: cannot be written: File exists"):
         export(run, tmp_path / "file", None)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(RunError, match="set KERAS_BACKEND=tensorflow"):

@@ -1,0 +1,1 @@
+"""A server for machines without TensorFlow Serving, with its REST and gRPC interface."""
