@@ -116,8 +116,7 @@ def _status(error: Exception) -> StatusError:
         return error
     if isinstance(error, tf.errors.OpError):
         # The session wraps the error into one that tells where in the program the node was made.
-        raw = error.__context__
-        error = raw if isinstance(raw, tf.errors.OpError) else error
-        message = _NODES.sub("", (error.message or "").strip().split("\n")[0])
-        return StatusError(Code(error.error_code), message or type(error).__name__)
+        raw = error.__context__ if isinstance(error.__context__, tf.errors.OpError) else error
+        message = _NODES.sub("", (raw.message or "").strip().split("\n")[0])
+        return StatusError(Code(raw.error_code), message or type(raw).__name__)
     return StatusError(Code.INTERNAL, (str(error).strip() or repr(error)).split("\n")[0])
