@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,8 @@ FORMATS = {
 }
 """Name of each format and of the module here that reads it."""
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def read_tracks(
     path: str | Path, format: str = "auto", rate: float | None = None, strict: bool = False
@@ -37,6 +40,8 @@ def read_tracks(
         rate: Hz to bring the tracks to; by default the rate they were recorded at.
         strict: whether one bad file in a folder is an error; by default it is skipped and noted.
 
+    Notes that are warnings are also logged, so that they are seen on standard error.
+
     Raises:
         ConfigError: There is no such format.
         DataError: There is nothing that can be read; names file, row or column.
@@ -47,7 +52,11 @@ def read_tracks(
     """
     parts, notes = read_parts(path, format, rate, strict)
     joined = parts[0] if len(parts) == 1 else concatenate(parts, str(path))
-    return joined.with_notes(*notes)
+    joined = joined.with_notes(*notes)
+    for note in joined.notes:
+        if "warning: " in note:
+            _LOGGER.warning(note)
+    return joined
 
 
 def read_parts(
