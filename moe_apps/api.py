@@ -55,6 +55,7 @@ def train(
     domain: str,
     *,
     data: str | Path | None = None,
+    format: str | None = None,
     config: str | Path | None = None,
     set: Sequence[str] = (),
     output: str | Path | None = None,
@@ -68,6 +69,7 @@ def train(
     Args:
         domain: Name of the domain; `moe-apps list` shows them.
         data: File to train on; by default the domain's sample data.
+        format: Format of the data, in domains that read several; by default it is found.
         config: YAML file of settings.
         set: Settings as `key=value`; they win over everything else.
         output: The run folder, made new; by default runs/<domain>/<time>.
@@ -91,7 +93,7 @@ def train(
     """
     chosen: Domain = DOMAINS.get(domain)
     if resume is not None:
-        others = (data, config, output, seed)
+        others = (data, format, config, output, seed)
         if any(value is not None for value in others) or set or quick or force:
             raise ConfigError("--resume goes on with the settings of its run: give no others")
         run = RunFolder.open(Path(resume), trained=False)
@@ -103,8 +105,10 @@ def train(
         settings = run.read_config(chosen.config_class)
     else:
         over: dict[str, Any] = {**chosen.quick} if quick else {}
-        if data is not None:
-            over["data"] = {**over.get("data", {}), "path": str(data)}
+        given = {"path": None if data is None else str(data), "format": format}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given:
+            over["data"] = {**over.get("data", {}), **given}
         if seed is not None:
             over["seed"] = seed
         file = Path(config) if config else None

@@ -116,6 +116,9 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Data file; by default the domain's sample data.")
     ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Format of the data, in domains that read several.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     set: Annotated[
         list[str] | None,
@@ -143,6 +146,7 @@ def train(
         metrics = api.train(
             domain,
             data=data,
+            format=format,
             config=config,
             set=set or (),
             output=output,
