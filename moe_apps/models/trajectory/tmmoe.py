@@ -131,8 +131,8 @@ def tmmoe(preset: str = "small", dense: bool = False, **settings: Any) -> Trajec
         ValueError: an unknown preset, or settings that do not go together.
 
     Example:
-        >>> model = tmmoe("tiny", history=8, horizon=5, rate=5.0)
-        >>> twin = tmmoe("tiny", dense=True, history=8, horizon=5, rate=5.0)
+        >>> model = tmmoe("tiny", history_steps=8, horizon=5, rate=5.0)
+        >>> twin = tmmoe("tiny", dense=True, history_steps=8, horizon=5, rate=5.0)
         >>> abs(twin.count_params() / model.count_params() - 1) < 0.02
         True
     """

@@ -32,7 +32,7 @@ class TrajectoryModel(keras.Model):
 
     Args:
         encoder: layer `(features, context) -> {task: (batch, n)}, gates or None`.
-        history: steps that are read, the present one included.
+        history_steps: steps that are read, the present one included.
         horizon: steps that are predicted.
         rate: steps a second.
         velocity_span: steps that the present velocity is taken over.
@@ -56,7 +56,7 @@ class TrajectoryModel(keras.Model):
 
     Example:
         >>> from moe_apps.models.trajectory import tmmoe
-        >>> model = tmmoe("tiny", history=8, horizon=5, rate=5.0)
+        >>> model = tmmoe("tiny", history_steps=8, horizon=5, rate=5.0)
         >>> tuple(model(model.example(batch=2))["lateral"].shape)
         (2, 3, 5)
     """
@@ -64,7 +64,7 @@ class TrajectoryModel(keras.Model):
     def __init__(
         self,
         encoder: Any,
-        history: int,
+        history_steps: int,
         horizon: int,
         rate: float,
         velocity_span: int = 3,
@@ -78,15 +78,15 @@ class TrajectoryModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 < velocity_span < history:
+        if not 0 < velocity_span < history_steps:
             raise ValueError(
-                f"`velocity_span` must be from 1 to below the {history} steps of history. "
+                f"`velocity_span` must be from 1 to below the {history_steps} steps of history. "
                 f"Received: {velocity_span}"
             )
         self.encoder = (
             keras.saving.deserialize_keras_object(encoder) if isinstance(encoder, dict) else encoder
         )
-        self.history, self.horizon, self.rate = history, horizon, rate
+        self.history_steps, self.horizon, self.rate = history_steps, horizon, rate
         self.velocity_span, self.head_dim = velocity_span, head_dim
         self.multimodal, self.gaussian, self.nll_weight = multimodal, gaussian, nll_weight
         self.context, self.sites, self.weighting = context, sites, weighting
@@ -132,14 +132,14 @@ class TrajectoryModel(keras.Model):
 
     def example(self, batch: int = 1) -> dict[str, Any]:
         """Inputs of the right shapes: a vehicle alone at 20 m/s in the middle of its lane."""
-        way = ops.arange(self.history, dtype="float32") * (20.0 / self.rate)
-        along = ops.broadcast_to(way[None, :, None], (batch, self.history, 1))
+        way = ops.arange(self.history_steps, dtype="float32") * (20.0 / self.rate)
+        along = ops.broadcast_to(way[None, :, None], (batch, self.history_steps, 1))
         inputs = {
             "ego": ops.concatenate([along, ops.zeros_like(along)], axis=-1),
-            "neighbours": ops.zeros((batch, self.history, 6, 2)),
-            "present": ops.zeros((batch, self.history, 6)),
-            "lane_offset": ops.zeros((batch, self.history)),
-            "lanes_beside": ops.ones((batch, self.history, 2)),
+            "neighbours": ops.zeros((batch, self.history_steps, 6, 2)),
+            "present": ops.zeros((batch, self.history_steps, 6)),
+            "lane_offset": ops.zeros((batch, self.history_steps)),
+            "lanes_beside": ops.ones((batch, self.history_steps, 2)),
             "length": ops.full((batch,), 4.5),
         }
         if self.site_embedding is not None:
@@ -237,7 +237,7 @@ class TrajectoryModel(keras.Model):
         return {
             "name": self.name,
             "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "history": self.history,
+            "history_steps": self.history_steps,
             "horizon": self.horizon,
             "rate": self.rate,
             "velocity_span": self.velocity_span,
@@ -256,7 +256,7 @@ def point_forecast(outputs: dict[str, Any]) -> Any:
 
     Example:
         >>> from moe_apps.models.trajectory import tmmoe
-        >>> model = tmmoe("tiny", history=8, horizon=5, rate=5.0)
+        >>> model = tmmoe("tiny", history_steps=8, horizon=5, rate=5.0)
         >>> tuple(point_forecast(model(model.example(batch=2))).shape)
         (2, 5, 2)
     """

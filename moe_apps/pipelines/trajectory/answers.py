@@ -63,7 +63,7 @@ def tensors(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
     Example:
         >>> from moe_apps.models.trajectory import tmmoe
-        >>> model = tmmoe("tiny", history=8, horizon=5, rate=5.0)
+        >>> model = tmmoe("tiny", history_steps=8, horizon=5, rate=5.0)
         >>> sorted(tensors(model(model.example())))
         ['correlation', 'deviation', 'forecast', 'gates', 'modes', 'probability']
     """

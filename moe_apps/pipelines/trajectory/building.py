@@ -60,7 +60,7 @@ def _fresh(config: TrajectoryConfig, kind: str) -> TrajectoryModel:
     chosen = {name: getattr(settings, name) for name in SIZES}
     sizes = {name: size for name, size in chosen.items() if size is not None}
     common: dict[str, Any] = {
-        "history": data.history_steps,
+        "history_steps": data.history_steps,
         "horizon": data.horizon_steps,
         "rate": data.rate,
         "velocity_span": data.velocity_span,

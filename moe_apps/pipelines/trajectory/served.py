@@ -32,10 +32,10 @@ def inputs_of(model: TrajectoryModel) -> dict[str, tuple[tuple[int, ...], str]]:
 
     Example:
         >>> from moe_apps.models.trajectory import tmmoe
-        >>> inputs_of(tmmoe("tiny", history=8, horizon=5, rate=5.0))["ego"][0]
+        >>> inputs_of(tmmoe("tiny", history_steps=8, horizon=5, rate=5.0))["ego"][0]
         (8, 2)
     """
-    steps = model.history
+    steps = model.history_steps
     inputs = {
         "ego": ((steps, 2), "positions of the vehicle"),
         "neighbours": (
@@ -85,7 +85,7 @@ def served_model(
 
     Example:
         >>> from moe_apps.models.trajectory import tmmoe
-        >>> model = tmmoe("tiny", history=8, horizon=5, rate=5.0)
+        >>> model = tmmoe("tiny", history_steps=8, horizon=5, rate=5.0)
         >>> one = served_model(
         ...     model, example={k: v.numpy() for k, v in model.example().items()}, card={}
         ... )
