@@ -1,0 +1,1 @@
+"""Image deraining and deweathering: DRSformer and MoFME, from pairs of images to a served model."""
