@@ -76,7 +76,8 @@ def _save(exported: Path, folder: Path, run_id: str, model_id: str) -> None:
     signature = card["signatures"]["serving_default"]
     inputs = read_json(exported / card["example"])["inputs"]
     example = {
-        name: np.array(inputs[name], spec["dtype"]) for name, spec in signature["inputs"].items()
+        name: np.array(inputs[name], _of_numpy(spec["dtype"]))
+        for name, spec in signature["inputs"].items()
     }
     mlflow.pyfunc.save_model(
         folder,
@@ -94,19 +95,25 @@ def _save(exported: Path, folder: Path, run_id: str, model_id: str) -> None:
 
 
 def _schema(tensors: Mapping[str, Any]) -> Schema:
-    import numpy as np
     from mlflow.types import Schema, TensorSpec
 
     return Schema(
         [
             TensorSpec(
-                np.dtype(spec["dtype"]),
+                _of_numpy(spec["dtype"]),
                 tuple(-1 if size is None else size for size in spec["shape"]),
                 name,
             )
             for name, spec in tensors.items()
         ]
     )
+
+
+def _of_numpy(dtype: str) -> Any:
+    """NumPy's dtype of a name of TensorFlow's."""
+    import numpy as np
+
+    return np.dtype("str" if dtype == "string" else dtype)
 
 
 def _newest(saved_model: Path) -> Path:
