@@ -56,6 +56,7 @@ def train(
     *,
     data: str | Path | None = None,
     format: str | None = None,
+    schema: str | Path | None = None,
     config: str | Path | None = None,
     set: Sequence[str] = (),
     output: str | Path | None = None,
@@ -70,6 +71,7 @@ def train(
         domain: Name of the domain; `moe-apps list` shows them.
         data: File to train on; by default the domain's sample data.
         format: Format of the data, in domains that read several; by default it is found.
+        schema: YAML file on what the columns mean, in domains that need one.
         config: YAML file of settings.
         set: Settings as `key=value`; they win over everything else.
         output: The run folder, made new; by default runs/<domain>/<time>.
@@ -93,7 +95,7 @@ def train(
     """
     chosen: Domain = DOMAINS.get(domain)
     if resume is not None:
-        others = (data, format, config, output, seed)
+        others = (data, format, schema, config, output, seed)
         if any(value is not None for value in others) or set or quick or force:
             raise ConfigError("--resume goes on with the settings of its run: give no others")
         run = RunFolder.open(Path(resume), trained=False)
@@ -105,7 +107,11 @@ def train(
         settings = run.read_config(chosen.config_class)
     else:
         over: dict[str, Any] = {**chosen.quick} if quick else {}
-        given = {"path": None if data is None else str(data), "format": format}
+        given = {
+            "path": None if data is None else str(data),
+            "format": format,
+            "schema_file": None if schema is None else str(schema),
+        }
         given = {name: value for name, value in given.items() if value is not None}
         if given:
             over["data"] = {**over.get("data", {}), **given}

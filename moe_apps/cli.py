@@ -119,6 +119,10 @@ def train(
     format: Annotated[
         str | None, typer.Option(help="Format of the data, in domains that read several.")
     ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="YAML file on the columns, in domains that need one; inspect drafts it."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     set: Annotated[
         list[str] | None,
@@ -147,6 +151,7 @@ def train(
             domain,
             data=data,
             format=format,
+            schema=schema,
             config=config,
             set=set or (),
             output=output,
