@@ -26,11 +26,11 @@ class UncertaintyWeighting(keras.layers.Layer):
     Scene Geometry and Semantics", CVPR, arXiv 1705.07115.
 
     Call arguments:
-        losses: scalars in the order of `TASKS`: two squared errors, a cross-entropy.
+        losses: `(3,)` in the order of `TASKS`: two squared errors, a cross-entropy.
 
     Example:
         >>> layer = UncertaintyWeighting()
-        >>> round(float(layer([2.0, 4.0, 1.0])), 6)  # all log-variances are 0 at first
+        >>> round(float(layer(ops.array([2.0, 4.0, 1.0]))), 6)  # all log-variances are 0 at first
         4.0
     """
 
@@ -48,7 +48,7 @@ class UncertaintyWeighting(keras.layers.Layer):
     def call(self, losses: Any) -> Any:
         s = ops.clip(self.log_variance, LOWEST, HIGHEST)
         factor = ops.convert_to_tensor([0.5, 0.5, 1.0], "float32")
-        return ops.sum(factor * ops.exp(-s) * ops.stack(list(losses)) + 0.5 * s)
+        return ops.sum(factor * ops.exp(-s) * losses + 0.5 * s)
 
 
 def mode_weights(intention: Any, probability: Any, modes: int) -> Any:

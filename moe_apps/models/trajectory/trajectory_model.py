@@ -216,7 +216,7 @@ class TrajectoryModel(keras.Model):
             for axis, task in enumerate(TASKS[:2])
         ]
         errors.append(losses.cross_entropy(intention, logits))
-        total = self.uncertainty(errors)
+        total = self.uncertainty(ops.stack(errors))
         if self.gaussian:
             mean = ops.stack([y_pred[task] for task in TASKS[:2]], axis=-1)
             nll = losses.gaussian_nll(
