@@ -40,6 +40,8 @@ EVERY = pytest.mark.parametrize("entry", ALL, ids=str)
 ROUTER = pytest.mark.parametrize("entry", ROUTER_ENTRIES, ids=str)
 # The same code on both backends, of which JAX compiles every single operation.
 ON_TENSORFLOW = pytest.mark.skipif(not TENSORFLOW, reason="shown once, on TensorFlow")
+# XLA on TensorFlow compiles each of these for seconds; by default JAX shows that it can be done.
+TRAINING_MODES = ("graph", pytest.param("xla", marks=pytest.mark.slow)) if TENSORFLOW else ("xla",)
 MASK = np.broadcast_to(np.arange(8) < 5, (3, 8))
 
 
@@ -150,9 +152,10 @@ def test_half_precision_is_close(entry, x):
         np.testing.assert_allclose(one, two, rtol=5e-2, atol=5e-2 * max(np.abs(two).max(), 1))
 
 
+@pytest.mark.parametrize("mode", TRAINING_MODES)
 @EVERY
-def test_training_steps_are_finite(entry, x):
-    result = step(layer_of(entry), x, "xla", training=True, **arguments_of(entry, x))
+def test_training_steps_are_finite(entry, mode, x):
+    result = step(layer_of(entry), x, mode, training=True, **arguments_of(entry, x))
     assert np.isfinite(result.losses)
     arrays = [*keras.tree.flatten(result.outputs), result.input_gradient, *result.gradients]
     assert all(np.isfinite(a).all() for a in arrays)
