@@ -8,7 +8,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
-    name: "moe_apps.api" for name in ("inspect", "train", "evaluate", "predict", "export", "serve")
+    name: "moe_apps.api"
+    for name in ("inspect", "train", "evaluate", "predict", "export", "serve", "call")
 }
 
 __all__ = ["__version__", *_LAZY]

@@ -1,4 +1,4 @@
-"""The commands as Python functions: inspect, train, evaluate, predict, export, serve."""
+"""The commands as Python functions: inspect, train, evaluate, predict, export, serve, call."""
 
 from __future__ import annotations
 
@@ -201,6 +201,57 @@ def serve(folder: str | Path, *, models_config: str | Path | None = None, **sett
 
     config = Path(models_config) if models_config else None
     run(ServerSettings(Path(folder), models_config=config, **settings))
+
+
+def call(
+    url: str,
+    model: str,
+    *,
+    input: str | Path,
+    set: Sequence[str] = (),
+    output: str | Path | None = None,
+    signature: str = "serving_default",
+    version: int | None = None,
+    label: str = "",
+    timeout: float = 30.0,
+) -> dict[str, Any]:
+    """Return the answer of a server, ours or TensorFlow Serving, to a file.
+
+    Args:
+        url: `http://HOST:PORT` for REST, `grpc://HOST:PORT` for gRPC.
+        model: Name of the served model, that of its domain.
+        input: JSON, .npz, table, sound or image; `moe_apps.serving.client.files` says how.
+        set: Inputs that are not in the file, as `name=value`.
+        output: File for the answer, .json or .npz.
+        signature: Signature of the model.
+        version: Version of the model; by default the server's choice.
+        label: Name of a version, instead of its number.
+        timeout: Seconds to wait.
+
+    Returns:
+        Arrays by name of the output.
+
+    Raises:
+        UserError: File or address cannot be used, or the server refuses.
+
+    Example:
+        >>> import moe_apps
+        >>> url = "http://127.0.0.1:8501"
+        >>> moe_apps.call(url, "forecasting", input="now.csv", set=["horizon=24"])
+        ... # doctest: +SKIP
+    """
+    _needs("serving", "requests", *(["grpc"] if url.startswith("grpc:") else []))
+    from moe_apps.serving.client.call import call as ask
+    from moe_apps.serving.client.described import Which
+
+    return ask(
+        url,
+        Which(model, version, label, signature),
+        Path(input),
+        set=set,
+        output=Path(output) if output else None,
+        timeout=timeout,
+    )
 
 
 def _needs(extra: str, *modules: str) -> None:

@@ -249,6 +249,44 @@ def serve(
 
 
 @app.command()
+def call(
+    url: Annotated[str, typer.Argument(help="http://HOST:PORT or grpc://HOST:PORT of a server.")],
+    model: Annotated[str, typer.Argument(metavar="DOMAIN", help="Name of the served model.")],
+    input: Annotated[Path, typer.Option(help="What to answer for.")],
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An input that is not in the file."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File for the answer, .json or .npz; else it is printed.")
+    ] = None,
+    signature: Annotated[str, typer.Option(help="Signature of the model.")] = "serving_default",
+    version: Annotated[int | None, typer.Option(help="By default the server's choice.")] = None,
+    label: Annotated[str, typer.Option(help="Name of a version, such as stable.")] = "",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
+) -> None:
+    """Ask a server, ours or TensorFlow Serving, for the answer to a file."""
+    with _work():
+        from moe_apps import api
+
+        answer = api.call(
+            url,
+            model,
+            input=input,
+            set=set or (),
+            output=output,
+            signature=signature,
+            version=version,
+            label=label,
+            timeout=timeout,
+        )
+    if output is None:
+        _print_json(answer)
+    else:
+        print(f"{', '.join(answer)} in {output}")
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -58,14 +58,26 @@ def export(run: RunFolder, to: Path, version: int | None = None) -> Path:
     card: dict[str, Any] = {}
 
     def write(folder: Path) -> None:
+        import tensorflow as tf
+
         from moe_apps.serving.warm_up import write_warm_up
 
         served = domain.served(run)
         _write(served, folder)
-        signatures = _checked(served, folder, to)
+        model = tf.saved_model.load(folder)
+        _check(model, served, to)
+        signatures = _signatures(model)
         (folder / EXAMPLE).parent.mkdir(exist_ok=True)
         write_json(folder / EXAMPLE, {"inputs": served.example})
-        write_warm_up(folder, domain.name, signatures, served.example)
+
+        def works(signature: str, inputs: Mapping[str, Any]) -> bool:
+            try:
+                model.signatures[signature](**_tensors(inputs))
+            except tf.errors.InvalidArgumentError:
+                return False
+            return True
+
+        write_warm_up(folder, domain.name, signatures, served.example, works)
         card.update(_card(run, domain, served, signatures), files=digests(folder))
 
     def finish(folder: Path, number: int) -> None:
@@ -110,18 +122,25 @@ def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _checked(served: Served, folder: Path, to: Path) -> dict[str, Any]:
-    """The signatures of the model read back, once it has given the example's answer."""
+def _check(model: Any, served: Served, to: Path) -> None:
+    """Ask the model read back for the example's answer."""
     import numpy as np
-    import tensorflow as tf
 
-    model = tf.saved_model.load(folder)
-    example = {name: tf.constant(value) for name, value in served.example.items()}
+    example = _tensors(served.example)
     expected = served.signatures["serving_default"](**example)
     answer = model.signatures["serving_default"](**example)
     for name, value in expected.items():
         if not _same(np.asarray(answer[name]), np.asarray(value)):
             raise RunError(f"{to}: the exported model's {name!r} differs from the run's")
+
+
+def _tensors(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {name: tf.constant(value) for name, value in arrays.items()}
+
+
+def _signatures(model: Any) -> dict[str, Any]:
     return {
         name: {
             "inputs": _specs(function.structured_input_signature[1]),

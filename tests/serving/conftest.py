@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.registry import DOMAINS
 from moe_apps.serving.export import export
+from moe_apps.serving.server.run import Running, running
+from moe_apps.serving.server.settings import ServerSettings
 from tiny_forecaster import TinyForecasting, tiny_forecaster
 from toy_domain import ToyConfig
+from toy_saved_model import save_toy
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +34,20 @@ def run(tiny_domain: TinyForecasting, tmp_path_factory: pytest.TempPathFactory) 
     run.write_metrics({"test": {"mae": 0.5}, "baselines": {"zero": {"mae": 2.0}}})
     export(run, run.saved_model, 1)
     return run
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with version 1 of the toy; copy it, do not write into it."""
+    folder = tmp_path_factory.mktemp("toy") / "served"
+    save_toy(folder / "toy" / "1")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(toy: Path) -> Iterator[Running]:
+    settings = ServerSettings(
+        toy, rest_port=0, grpc_port=0, timeout=3, max_body_bytes=2**20, threads=1
+    )
+    with running(settings) as server:
+        yield server

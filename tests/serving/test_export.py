@@ -13,11 +13,14 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from moe_apps.errors import RunError
-from moe_apps.pipelines.domain import Served
+from moe_apps.pipelines.domain import Classification, Served
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.registry import DOMAINS
 from moe_apps.serving import export as exporting
+from moe_apps.serving.classify_signature import classify_signature
 from moe_apps.serving.export import export
+from moe_apps.serving.version_folders import difference
+from moe_apps.serving.warm_up import read_warm_up
 from tiny_forecaster import HORIZON, TinyForecasting, history
 
 BARE = """
@@ -122,6 +125,104 @@ def test_has_the_weights_alone_and_nothing_compiled_ahead(run: RunFolder) -> Non
     assert not any(function.attr["_XlaMustCompile"].b for function in functions)
 
 
+def test_what_is_needed_to_check_and_to_warm_up_is_there(run: RunFolder) -> None:
+    folder = run.saved_model / "1"
+    assert card(folder)["files"].keys() == {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    } - {"MODEL.json"}
+    assert difference(folder, card(folder)["files"]) is None
+    assert card(folder)["licence"]
+    logs = {log.predict_log.request.model_spec.signature_name: log for log in read_warm_up(folder)}
+    assert logs.keys() == {"serving_default", "fixed_horizon", "explain"}
+    request = logs["serving_default"].predict_log.request
+    assert request.model_spec.name == "tiny"
+    np.testing.assert_array_equal(tf.make_ndarray(request.inputs["history"]), history(2))
+
+
+class Cars(TinyForecasting):
+    """Text by a table, for one user; and whether a car is fast, as classes."""
+
+    def served(self, run: RunFolder) -> Served:
+        keys = tf.constant(["audi", "fiat"])
+        table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(keys, tf.constant([3.0, 1.0])), 0.0
+        )
+        spec = [
+            tf.TensorSpec((None,), tf.string, name="car"),
+            tf.TensorSpec((None, 2), tf.float32, name="size"),
+            tf.TensorSpec((None,), tf.int32, name="age"),
+        ]
+
+        @tf.function(input_signature=spec)
+        def speed(car: Any, size: Any, age: Any) -> dict[str, Any]:
+            speed = table.lookup(car) + tf.reduce_sum(size, axis=1) - tf.cast(age, tf.float32)
+            return {"speed": speed, "share": tf.nn.softmax(tf.stack([-speed, speed], axis=1))}
+
+        @tf.function(input_signature=spec)
+        def of_one(car: Any, size: Any, age: Any) -> dict[str, Any]:
+            tf.debugging.assert_equal(tf.size(car), 1, "for one car")
+            return {"speed": speed(car, size, age)["speed"]}
+
+        example = {
+            "car": np.array(["fiat", "opel"], object),
+            "size": np.ones((2, 2), np.float32),
+            "age": np.array([1, 2], np.int32),
+        }
+        return Served(
+            keras.Model(),
+            {"serving_default": speed, "of_one": of_one},
+            example,
+            {"licence": "CC0"},
+            resources=(table,),
+            classification=Classification("serving_default", "share", ("slow", "fast")),
+        )
+
+
+def test_tables_classes_and_requests_of_a_signature_for_one_row(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DOMAINS._entries, "tiny", Cars())
+    folder = export(run, tmp_path)
+    assert card(folder)["licence"] == "CC0"
+    default = tf.saved_model.load(folder).signatures["serving_default"]
+    example = {
+        "car": tf.constant(["audi", "new"]),
+        "size": tf.constant([[1.0, 2.0], [0.0, 0.5]]),
+        "age": tf.constant([4, 0]),
+    }
+    np.testing.assert_allclose(default(**example)["speed"], [2.0, 0.5])
+    requests = {
+        log.predict_log.request.model_spec.signature_name: tf.make_ndarray(
+            log.predict_log.request.inputs["car"]
+        ).tolist()
+        for log in read_warm_up(folder)
+    }
+    assert requests == {"serving_default": [b"fiat", b"opel"], "of_one": [b"fiat"]}
+
+    classify = tf.saved_model.load(folder).signatures["classify"]
+    features = {
+        "car": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"audi"])),
+        "size": tf.train.Feature(float_list=tf.train.FloatList(value=[1, 2])),
+        "age": tf.train.Feature(int64_list=tf.train.Int64List(value=[4])),
+    }
+    one = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    answer = classify(inputs=tf.constant([one, one]))
+    assert answer["classes"].numpy().tolist() == [[b"slow", b"fast"]] * 2
+    np.testing.assert_allclose(answer["scores"][1], tf.nn.softmax([-2.0, 2.0]), atol=1e-6)
+
+
+def test_what_does_not_fit_an_example_is_not_classified() -> None:
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32, name="x")])
+    def any_length(x: Any) -> dict[str, Any]:
+        return {"y": x}
+
+    served = Served(
+        keras.Model(), {"a": any_length}, {}, classification=Classification("a", "y", ("b",))
+    )
+    with pytest.raises(ValueError, match=r"'x' of shape \[None, None\] does not fit"):
+        classify_signature(served, served.classification)
+
+
 class Doubling(TinyForecasting):
     """Quick to export; if it is noisy, no two of its answers are the same."""
 
@@ -166,12 +267,12 @@ def test_only_a_whole_model_is_ever_seen(
 ) -> None:
     seen = []
 
-    def interrupted(served: Served, folder: Path, to: Path) -> dict[str, Any]:
+    def interrupted(model: Any, served: Served, to: Path) -> None:
         seen.extend(path.name for path in tmp_path.iterdir())
-        assert (folder / "saved_model.pb").is_file()
+        assert (tmp_path / seen[0] / "saved_model.pb").is_file()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exporting, "_checked", interrupted)
+    monkeypatch.setattr(exporting, "_check", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export(run, tmp_path, 1)
     assert len(seen) == 1
