@@ -92,17 +92,30 @@ class Cells:
         seconds = (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
         return seconds.to_numpy(np.float64)
 
-    def categories(self, whole_numbers: bool = False) -> Codes:
-        """Categories `[rows]`: texts, or with `whole_numbers` int64 of at least 0."""
-        return self._codes(self.array, whole_numbers, None)
+    def categories(self, whole_numbers: bool = False, separator: str | None = None) -> Codes:
+        """Categories `[rows]`: texts, or with `whole_numbers` int64 of at least 0.
 
-    def sequences(self, separator: str, max_length: int, whole_numbers: bool = False) -> Codes:
-        """The last `max_length` values of each list, `[rows, max_length]`, padded behind."""
+        With a separator, cells are lists of which the first value is taken.
+        """
+        if separator is None:
+            return self._codes(self.array, whole_numbers, None)
+        array = self._lists(separator)
+        some = pc.greater(pc.list_value_length(array), 0)
+        nothing = pa.scalar(None, array.type.value_type)
+        filled = pc.if_else(some, array, pa.array([[nothing]], array.type)[0])
+        return self._codes(pc.list_element(filled, 0), whole_numbers, None)
+
+    def _lists(self, separator: str) -> pa.Array:
         array = self.array
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        if not pa.types.is_list(array.type) and not pa.types.is_large_list(array.type):
-            array = pc.split_pattern(_as_text(array), separator)
+        if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+            return array
+        return pc.split_pattern(_as_text(array), separator)
+
+    def sequences(self, separator: str, max_length: int, whole_numbers: bool = False) -> Codes:
+        """The last `max_length` values of each list, `[rows, max_length]`, padded behind."""
+        array = self._lists(separator)
         lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
         lengths = lengths.astype(np.int64)
         rows = np.repeat(np.arange(len(lengths)), lengths)

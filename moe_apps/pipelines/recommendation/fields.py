@@ -59,6 +59,8 @@ class CategoricalField(_Column):
             frequent ones stay).
         min_count: Training rows a value needs to enter the vocabulary.
         dimension: Length of its vector; None takes `default_dimension`.
+        separator: The column holds lists (texts with this between two values, or Parquet lists);
+            the first value is taken, and a sequence field `of` this one may have them all.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -67,6 +69,7 @@ class CategoricalField(_Column):
     size: int | None = Field(default=None, ge=1, le=2**31 - 3)
     min_count: int = Field(default=1, ge=1)
     dimension: int | None = Field(default=None, ge=1, le=4096)
+    separator: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _size_of_encoding(self) -> CategoricalField:

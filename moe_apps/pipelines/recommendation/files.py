@@ -13,10 +13,18 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from moe_apps.errors import DataError
+from moe_apps.pipelines.recommendation.atomic_files import (
+    SUFFIX as ATOMIC,
+)
+from moe_apps.pipelines.recommendation.atomic_files import (
+    Companion,
+    companions,
+    plain_name,
+)
 from moe_apps.pipelines.recommendation.schema import CsvFormat
 
 PARQUET = (".parquet", ".pq")
-TEXT = (".csv", ".tsv", ".txt", ".inter")
+TEXT = (".csv", ".tsv", ".txt", ATOMIC)
 _PACKED = (".gz", ".bz2", ".zst", ".lz4", ".brotli")
 _BLOCK = 4 << 20  # bytes of text parsed at once
 
@@ -30,12 +38,16 @@ class DataFile:
         names: Its columns, those of hive folders (`day=2026-01-01/`) behind.
         folders: Values of its hive folders.
         csv: How it is written; None for Parquet.
+        originals: Names as the file has them, where `names` are others.
+        companions: Tables that are joined to it.
     """
 
     path: Path
     names: tuple[str, ...]
     folders: dict[str, str] = field(default_factory=dict)
     csv: CsvFormat | None = None
+    originals: dict[str, str] = field(default_factory=dict)
+    companions: tuple[Companion, ...] = ()
 
     def check(self, columns: Sequence[str]) -> None:
         """Raise `DataError` when one of the columns is not there."""
@@ -59,11 +71,14 @@ class DataFile:
         Raises:
             DataError: The file cannot be parsed; names what the parser said.
         """
-        inside = [column for column in columns if column not in self.folders]
+        added = {name: one for one in self.companions for name in one.names}
+        own = [name for name in columns if name not in added and name not in self.folders]
+        own += [added[name].key for name in columns if name in added]
+        inside = [self.originals.get(name, name) for name in dict.fromkeys(own)]
         try:
             for batch in self._read(inside, rows):
                 for start in range(0, batch.num_rows, rows):
-                    yield self._with_folders(batch.slice(start, rows), columns)
+                    yield self._completed(batch.slice(start, rows), columns, added)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{self.path}: cannot be read: {_flat(error)}") from None
 
@@ -75,10 +90,16 @@ class DataFile:
             with _opened_text(self.path, self.csv, columns) as reader:
                 yield from reader
 
-    def _with_folders(self, batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-        arrays = {name: batch.column(name) for name in batch.schema.names}
+    def _completed(
+        self, batch: pa.RecordBatch, columns: Sequence[str], added: dict[str, Companion]
+    ) -> pa.RecordBatch:
+        shown = {original: name for name, original in self.originals.items()}
+        arrays = {shown.get(name, name): batch.column(name) for name in batch.schema.names}
         for name, value in self.folders.items():
             arrays[name] = pa.array([value] * batch.num_rows, pa.string())
+        for name, one in added.items():
+            if name in columns:
+                arrays[name] = one.column(name, arrays[one.key])
         return pa.record_batch({name: arrays[name] for name in columns})
 
 
@@ -127,19 +148,30 @@ def open_file(path: Path, csv: CsvFormat, folder: Path | None = None) -> DataFil
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty")
     try:
-        if _suffix(path) in PARQUET:
+        if is_parquet(path):
             made = DataFile(path, (*pq.read_schema(path).names, *folders), folders)
         else:
-            if csv.separator == "," and _suffix(path) in (".tsv", ".inter"):
+            if csv.separator == "," and _suffix(path) in (".tsv", ATOMIC):
                 csv = csv.model_copy(update={"separator": "\t"})
             with _opened_text(path, csv, None) as reader:
-                made = DataFile(path, (*reader.schema.names, *folders), folders, csv)
+                names = reader.schema.names
+            if _suffix(path) == ATOMIC:
+                made = _atomic(path, names, csv)
+            else:
+                made = DataFile(path, (*names, *folders), folders, csv)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {_flat(error)}") from None
     twice = {name for name in made.names if made.names.count(name) > 1}
     if twice:
         raise DataError(f"{path}: columns must differ, found twice: {_listed(sorted(twice))}")
     return made
+
+
+def _atomic(path: Path, names: Sequence[str], csv: CsvFormat) -> DataFile:
+    originals = {plain_name(name): name for name in names}
+    beside = companions(path, list(originals))
+    added = [name for one in beside for name in one.names]
+    return DataFile(path, (*originals, *added), {}, csv, originals, beside)
 
 
 def _opened_text(
@@ -162,6 +194,21 @@ def _opened_text(
             null_values=["", *csv.missing],
         ),
     )
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet by its name; others are text."""
+    return _suffix(path) in PARQUET
+
+
+def first_line(path: Path) -> str:
+    """The first line of a text file, packed or not; empty if it has none that can be read."""
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            start = stream.read(1 << 16)
+    except (pa.ArrowException, OSError):
+        return ""
+    return bytes(start).decode("utf-8", errors="replace").partition("\n")[0].rstrip("\r")
 
 
 def _suffix(path: Path) -> str:

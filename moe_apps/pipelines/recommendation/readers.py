@@ -183,7 +183,7 @@ def _table(
         if isinstance(one, DenseField):
             columns[one.name] = cells(one.column).numbers().astype(np.float32)
         elif isinstance(one, CategoricalField):
-            columns[one.name] = cells(one.column).categories(one.type == "int")
+            columns[one.name] = cells(one.column).categories(one.type == "int", one.separator)
         elif one.history_of is None:
             whole = types[one.of] == "int"
             columns[one.name] = cells(one.column).sequences(one.separator, one.max_length, whole)
