@@ -1,0 +1,191 @@
+"""Training, judging, resuming and using a trajectory run, through the doors that users have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import yaml
+
+import moe_apps
+from moe_apps.errors import UserError
+from moe_apps.pipelines import training
+from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.trajectory import pipeline
+from moe_apps.pipelines.trajectory.config import SimulatorSettings
+from moe_apps.pipelines.trajectory.simulator import simulate
+
+
+@pytest.fixture(scope="module")
+def settings(tiny, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny.model_dump(mode="json")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(settings, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    return run, moe_apps.train("trajectory", config=settings, output=run)
+
+
+@pytest.fixture(scope="module")
+def interaction(tmp_path_factory) -> Path:
+    """Simulated tracks in the format of INTERACTION, and one too short to predict from."""
+    tracks = simulate(SimulatorSettings(roads=1, vehicles=16, seconds=20), seed=8).table
+    table = pd.DataFrame(
+        {
+            "track_id": tracks["vehicle"] + 1,
+            "frame_id": tracks["frame"] + 1,
+            "timestamp_ms": (tracks["frame"] + 1) * 100,
+            "agent_type": tracks["kind"],
+            "x": tracks["x"],
+            "y": tracks["y"],
+            "vx": 20.0,
+            "vy": 0.0,
+            "psi_rad": 0.0,
+            "length": tracks["length"],
+            "width": tracks["width"],
+        }
+    )
+    short = table[table["track_id"] == table["track_id"].iloc[0]].tail(8).assign(track_id=9999)
+    path = tmp_path_factory.mktemp("tracks") / "vehicle_tracks_000.csv"
+    pd.concat([table, short]).to_csv(path, index=False)
+    return path
+
+
+def test_a_run_has_all_that_users_look_for(trained):
+    run, metrics = trained
+    for name in ("config.yaml", "model.keras", "metrics.json", "history.csv", "report.html"):
+        assert (run / name).stat().st_size > 0, name
+    assert (run / "saved_model" / "1" / "saved_model.pb").is_file()
+    figures = {file.stem for file in (run / "figures").iterdir()}
+    assert figures >= {"replays", "rmse_by_horizon", "confusion", "gates_over_time", "training"}
+    assert set(metrics["baselines"]) == {
+        *("constant_velocity", "constant_acceleration", "majority_class"),
+        *("lstm_single_task", "lstm_multi_task"),
+    }
+    for name in ("constant_velocity", "lstm_single_task", "lstm_multi_task"):
+        assert metrics["baselines"][name]["final_rmse"] > 0
+    assert metrics["baselines"]["majority_class"]["macro_f1"] < 0.4
+    assert metrics["baselines"]["majority_class"]["final_rmse"] is None
+    for errors in (metrics["test"], metrics["dense_twin"]):
+        assert list(errors["rmse"]) == ["1s", "2s", "3s", "4s", "5s"]
+        assert errors["final_rmse"] == errors["rmse"]["5s"]
+        assert errors["calibration"]["levels"][-1] == 0.95
+    total = metrics["parameters"]["total"]
+    assert metrics["parameters"]["active"] == total
+    assert metrics["parameters"]["dense_twin"] == pytest.approx(total, rel=0.02)
+    assert sum(metrics["routing"]["tasks"]["lateral"]["load"]) == pytest.approx(1, abs=1e-3)
+    assert set(metrics["training"]["log_variances"]) == {"longitudinal", "lateral", "intention"}
+    history = pd.read_csv(run / "history.csv")
+    assert history["log_variance/lateral"].abs().max() > 0
+    assert json.loads((run / "metrics.json").read_text())["test"] == metrics["test"]
+
+
+def test_the_same_seed_gives_the_same_result(trained, tmp_path):
+    run, first = trained
+    again = moe_apps.train("trajectory", config=run / "config.yaml", output=tmp_path / "run")
+    assert again["test"] == first["test"] and again["dense_twin"] == first["dense_twin"]
+
+
+def test_evaluating_judges_all_networks_again(trained):
+    run, metrics = trained
+    again = moe_apps.evaluate(run)
+    assert again["test"] == metrics["test"] and again["baselines"] == metrics["baselines"]
+
+
+def test_an_interrupted_training_resumes_to_the_same_result(
+    trained, settings, tmp_path, monkeypatch
+):
+    fit, calls = training.fit, []
+
+    def interrupted(model, *arguments, **named):
+        calls.append(named["title"])
+        if named["title"] == "multi-task LSTM":
+            raise KeyboardInterrupt
+        return fit(model, *arguments, **named)
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(pipeline, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        moe_apps.train("trajectory", config=settings, output=run)
+    assert RunFolder.open(run, trained=False).read_details()["status"] == "interrupted"
+    monkeypatch.setattr(pipeline, "fit", fit)
+    resumed = moe_apps.train("trajectory", resume=run)
+    assert calls == ["TMMOE", "dense twin", "single-task LSTM", "multi-task LSTM"]
+    assert resumed["test"] == trained[1]["test"]
+    assert resumed["baselines"] == trained[1]["baselines"]
+
+
+def test_predict_and_the_saved_model_agree(trained, interaction, tmp_path):
+    run, _ = trained
+    answer = moe_apps.predict(run, input=interaction, output=tmp_path / "next.csv")
+    table = pd.read_csv(tmp_path / "next.csv")
+    assert answer["rows"] == len(table) == 25 * table["vehicle"].nunique()
+    assert any("have no history of 3 s" in note for note in answer["notes"])
+    assert 9999 not in set(table["vehicle"])
+    one = table[table["vehicle"] == table["vehicle"].iloc[0]]
+    np.testing.assert_allclose(one["ahead"], np.arange(1, 26) / 5)
+    np.testing.assert_allclose(one[["keep", "left", "right"]].sum(axis=1), 1, atol=1e-5)
+    assert (table["x_deviation"] > 0).all()
+    served = tf.saved_model.load(str(run / "saved_model" / "1")).signatures["serving_default"]
+    example = json.loads((run / "example.json").read_text())
+    inputs = {name: tf.constant(value, tf.float32) for name, value in example.items()}
+    forecast = served(**inputs)["forecast"].numpy()
+    ego = inputs["ego"].numpy()
+    # In the frame of the request: on from where the vehicle is, at about its speed.
+    assert np.abs(forecast[:, 0] - ego[:, -1]).max() < 15
+    assert forecast[0, -1, 0] > ego[0, -1, 0]
+
+
+def test_an_initial_run_gives_its_weights(trained, settings, tmp_path):
+    run, metrics = trained
+    frozen = ["train.learning_rate=1e-12", "train.weight_decay=0", f"model.initial={run}"]
+    again = moe_apps.train("trajectory", config=settings, set=frozen, output=tmp_path / "run")
+    assert again["test"]["final_rmse"] == pytest.approx(metrics["test"]["final_rmse"], rel=1e-3)
+    with pytest.raises(UserError, match=r"model.initial: .* has other sizes"):
+        moe_apps.train(
+            "trajectory",
+            config=settings,
+            set=[*frozen, "model.channels=9"],
+            output=tmp_path / "other",
+        )
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.velocity_seconds=4", "data: .*history 3.0 s at 5.0 Hz has 16 steps"),
+        ("data.train_fraction=0.9", "leave nothing for validation"),
+        ("model.levels=1", "levels must be at least 3"),
+        ("model.gate=softmax", "mmoe"),
+        ("data.horizon=60", "windows for training, validation and test"),
+        ("model.initial=nowhere", "nowhere: no such run folder"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line_and_leave_nothing(
+    override, message, settings, tmp_path
+):
+    with pytest.raises(UserError, match=message) as caught:
+        moe_apps.train("trajectory", config=settings, set=[override], output=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tracks_too_short_are_refused_and_nothing_is_written(trained, interaction, tmp_path):
+    table = pd.read_csv(interaction)
+    few = tmp_path / "few.csv"
+    table[table["frame_id"] <= 20].to_csv(few, index=False)
+    with pytest.raises(UserError, match=r"few.csv: no track is as long as the history of 3 s"):
+        moe_apps.predict(trained[0], input=few, output=tmp_path / "next.csv")
+    assert not (tmp_path / "next.csv").exists()
+    with pytest.raises(UserError, match=r"windows for training, validation and test"):
+        moe_apps.train("trajectory", data=few, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
