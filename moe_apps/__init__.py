@@ -9,7 +9,16 @@ __version__ = "0.1.0"
 
 _LAZY = {
     name: "moe_apps.api"
-    for name in ("inspect", "train", "evaluate", "predict", "export", "serve", "call")
+    for name in (
+        "inspect",
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "serve_config",
+        "serve",
+        "call",
+    )
 }
 
 __all__ = ["__version__", *_LAZY]

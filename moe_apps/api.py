@@ -1,4 +1,4 @@
-"""The commands as Python functions: inspect, train, evaluate, predict, export, serve, call."""
+"""The commands as Python functions, from `inspect` and `train` to `serve` and `call`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,16 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f"interrupted; {how}")
 
 
-def inspect(domain: str, path: str | Path) -> dict[str, Any]:
+def inspect(domain: str, path: str | Path, *, draft: str | Path | None = None) -> dict[str, Any]:
     """Return what a domain understands of a file or folder, without training on it.
 
-    Raises `UserError` when there is nothing that can be read.
+    Args:
+        domain: Name of the domain.
+        path: File or folder of data.
+        draft: File to write the drafted settings to, for domains that give some (key `draft`).
+
+    Raises `UserError` when there is nothing that can be read, nothing is drafted, or the draft's
+    file is there already.
 
     Example:
         >>> import moe_apps
@@ -47,8 +53,18 @@ def inspect(domain: str, path: str | Path) -> dict[str, Any]:
     found = Path(path)
     if not found.exists():
         raise DataError(f"{path}: no such file or folder")
+    if draft is not None and Path(draft).exists():
+        raise ConfigError(f"{draft}: is there already, maybe with your changes; name another file")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    return DOMAINS.get(domain).inspect(found)
+    facts: dict[str, Any] = DOMAINS.get(domain).inspect(found)
+    if draft is not None:
+        if "draft" not in facts:
+            raise ConfigError(f"{draft}: the domain {domain} drafts nothing")
+        try:
+            Path(draft).write_text(facts["draft"], encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{draft}: cannot be written: {error.strerror}") from None
+    return facts
 
 
 def train(
@@ -177,6 +193,28 @@ def export(run: str | Path, *, to: str | Path, version: int | None = None) -> Pa
     number = "" if version is None else str(version)
     base = Path(to) / domain.name
     return Path(_on_tensorflow(_export, str(folder.path), str(base), number))
+
+
+def serve_config(folder: str | Path, *, to: str | Path) -> list[Path]:
+    """Write what TensorFlow Serving is started with for the models of a folder.
+
+    Args:
+        folder: Has the models, as `export` wrote them.
+        to: Folder for the files.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: There are no models, or the files cannot be written.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.serve_config("served", to="deployment")  # doctest: +SKIP
+    """
+    from moe_apps.serving.deployment.files import write_deployment
+
+    return write_deployment(Path(folder), Path(to))
 
 
 def serve(folder: str | Path, *, models_config: str | Path | None = None, **settings: Any) -> None:

@@ -95,13 +95,17 @@ def _list_layers(as_json: bool) -> None:
 def inspect(
     domain: Annotated[str, typer.Argument(help="Name of a domain, see `moe-apps list`.")],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder of data.")],
+    draft: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the draft of a domain that drafts a schema."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is understood of data, before training on them."""
     with _work():
         from moe_apps import api
 
-        found = api.inspect(domain, path)
+        found = api.inspect(domain, path, draft=draft)
     if as_json:
         _print_json(found)
     else:
@@ -217,6 +221,23 @@ def export(
         _print_json({"saved_model": path})
     else:
         print(f"SavedModel in {path}")
+
+
+@app.command("serve-config")
+def serve_config(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote to.")],
+    to: Annotated[Path, typer.Option(help="Folder for the files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write what TensorFlow Serving, Docker Compose and Kubernetes start with."""
+    with _work():
+        from moe_apps import api
+
+        files = api.serve_config(folder, to=to)
+    if as_json:
+        _print_json({"files": files})
+    else:
+        print(*files, sep="\n")
 
 
 @app.command()

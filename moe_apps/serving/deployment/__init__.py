@@ -1,0 +1,1 @@
+"""Files that TensorFlow Serving, Docker and Kubernetes are started with."""
