@@ -35,6 +35,9 @@ class FeatureCrossing(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         for cross in self.crosses:
             cross.build(input_shape)
+            # keras-rs leaves it to the first call, and a model read back would have no place for
+            # its weights.
+            cross.dense.build(input_shape)
         self.built = True
 
     def call(self, x: Any) -> Any:

@@ -93,7 +93,11 @@ class MTMT(Ranker):
         towers = {}
         for name in self.task_names:
             tower = Tower(
-                self.tower_units, self.dropout, dtype=self.dtype_policy, name=f"{kind}_{name}"
+                self.tower_units,
+                self.dropout,
+                output_bias=kind == "base",  # of increments that sum to 0 it would cancel out
+                dtype=self.dtype_policy,
+                name=f"{kind}_{name}",
             )
             tower.build((None, None, width))
             # Effects are small beside the outcome itself: they start at 0.

@@ -34,12 +34,20 @@ class Tower(keras.layers.Layer):
     Args:
         units: widths of the hidden layers.
         dropout: share of hidden values dropped in training. Default 0.
+        output_bias: whether the output has a bias. Default True.
     """
 
-    def __init__(self, units: Sequence[int] = (), dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        units: Sequence[int] = (),
+        dropout: float = 0.0,
+        output_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.units = tuple(units)
         self.dropout = dropout
+        self.output_bias = output_bias
         self.hidden = [
             keras.layers.Dense(
                 width, activation="relu", dtype=self.dtype_policy, name=f"hidden_{number}"
@@ -47,7 +55,9 @@ class Tower(keras.layers.Layer):
             for number, width in enumerate(self.units)
         ]
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
-        self.output_layer = keras.layers.Dense(1, dtype="float32", name="output")
+        self.output_layer = keras.layers.Dense(
+            1, use_bias=output_bias, dtype="float32", name="output"
+        )
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
@@ -63,7 +73,8 @@ class Tower(keras.layers.Layer):
         return ops.squeeze(self.output_layer(x), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units, "dropout": self.dropout}
+        own = ("units", "dropout", "output_bias")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 class Ranker(keras.Model):
