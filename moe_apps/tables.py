@@ -47,11 +47,13 @@ def show_layers(rows: list[dict[str, Any]]) -> None:
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:
-    """Print nested facts, lists of equal mappings as tables, and `notes` at the end."""
+    """Print nested facts, lists of equal mappings as tables, `notes` and a `draft` at the end."""
     console = _console()
     _show_facts(console, facts, "")
     for note in facts.get("notes", ()):
         console.print(f"note: {note}", markup=False)
+    if "draft" in facts:
+        console.print(f"\n{facts['draft']}", markup=False, soft_wrap=True, end="")
 
 
 def _show_facts(console: Console, facts: Mapping[str, Any], indent: str) -> None:
@@ -67,7 +69,7 @@ def _show_facts(console: Console, facts: Mapping[str, Any], indent: str) -> None
             for row in value:
                 table.add_row(*(escape(_fact(cell)) for cell in row.values()))
             console.print(table)
-        elif name != "notes":
+        elif name not in ("notes", "draft"):
             console.print(f"{indent}{label}: {_fact(value)}", markup=False)
 
 

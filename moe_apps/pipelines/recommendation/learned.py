@@ -125,14 +125,15 @@ def transformed(one: DenseField, values: npt.NDArray[np.floating]) -> npt.NDArra
     return np.sign(values) * np.log1p(np.abs(values)) if one.transform == "log1p" else values
 
 
-def learn(tables: Iterable[Table], schema: Schema, most_values: int = MOST_VALUES) -> Learned:
+def learn(tables: Iterable[Table], schema: Schema, most_values: int | None = None) -> Learned:
     """Go once over training rows; memory is bounded however many rows there are.
 
     Args:
         tables: The rows, whole or in chunks.
         schema: What they mean.
-        most_values: A vocabulary field with more different values than this is hashed into
-            `size` buckets (262,144 if it has none), and a note says so.
+        most_values: A vocabulary field with more different values than this (by default
+            `MOST_VALUES`) is hashed into `size` buckets (262,144 if it has none), and a note says
+            so.
 
     Raises:
         DataError: There are no rows.
@@ -149,7 +150,7 @@ def learn(tables: Iterable[Table], schema: Schema, most_values: int = MOST_VALUE
     """
     rows = 0
     counters = {
-        one.name: _Counter(most_values)
+        one.name: _Counter(most_values or MOST_VALUES)
         for one in schema.categorical
         if one.encoding == "vocabulary"
     }
