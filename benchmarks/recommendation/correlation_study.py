@@ -36,7 +36,7 @@ from moe_apps.layers import MLPExperts, MMoE
 
 FEATURES, NOISE = 100, 0.01
 TASKS = ("first", "second")
-RATES = (1e-4, 1e-3, 1e-2)
+RATES = (1e-3, 1e-2)  # of the paper's three; 1e-4 has hardly begun to learn after these steps
 CORRELATIONS = (1.0, 0.9, 0.5)
 RESULTS = Path(__file__).parents[1] / "results" / "recommendation_correlation_study.csv"
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "mmoe_correlation_study.png"
@@ -167,18 +167,8 @@ def study(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         better = now < best
         at_best[better] = np.asarray(errors(state[0], test))[better]
         best = np.minimum(best, now)
-        print(
-            f"{name} {start + args.every} steps, {time.perf_counter() - began:.0f} s: "
-            + " ".join(
-                f"p={p}: "
-                + "/".join(
-                    f"{np.mean([now[i] for i, run in enumerate(runs) if run[0] == p and run[2] == r]):.3f}"
-                    for r in args.rates
-                )
-                for p in args.correlations
-            ),
-            flush=True,
-        )
+        seconds = time.perf_counter() - began
+        print(f"{name}: {start + args.every} steps, {seconds:.0f} s, {now.mean():.3f}", flush=True)
     return [
         {
             "model": name,
@@ -230,7 +220,7 @@ def picture(rows: pd.DataFrame, file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--every", type=int, default=500, help="steps between validations")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=10)
