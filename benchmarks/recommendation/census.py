@@ -17,7 +17,7 @@ from moe_apps.pipelines.recommendation.data import prepare
 
 SYSTEMS = ("shared_bottom", "mmoe", "ple", "home")
 OWN = {
-    "shared_bottom": ["model.units=[256,32]"],
+    "shared_bottom": ["model.units=[160,32]"],
     "mmoe": [],
     "ple": ["model.specific=2", "model.shared=4"],
     "home": ["model.num_experts=2"],
