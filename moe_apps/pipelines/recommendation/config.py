@@ -27,6 +27,9 @@ class DataSettings(Settings):
             the data (split random or user only); auto does so beyond `streamed_from` bytes.
         streamed_from: Size of the files, in bytes, from which `auto` streams.
         evaluated_rows: With streaming: most rows of validation, and of test, that are judged.
+        negatives: Rows drawn for each row with the first task's label above 0, of items that the
+            user has no row with; for logs that hold only what users took. Not with streaming.
+        negatives_power: Items are drawn as often as their number of training rows to this power.
         strict: Whether one file of a folder that cannot be used stops the run.
         rows: Rows of the sample data.
     """
@@ -39,6 +42,8 @@ class DataSettings(Settings):
     streamed: Literal["auto", True, False] = "auto"
     streamed_from: int = Field(default=2**28, ge=0)
     evaluated_rows: int = Field(default=200_000, ge=1)
+    negatives: int = Field(default=0, ge=0, le=1000)
+    negatives_power: float = Field(default=0.0, ge=0, le=1)
     strict: bool = False
     rows: int = Field(default=60_000, ge=500)
 

@@ -14,6 +14,7 @@ from moe_apps.errors import ConfigError, DataError
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
 from moe_apps.pipelines.recommendation.histories import add_histories
 from moe_apps.pipelines.recommendation.learned import learn
+from moe_apps.pipelines.recommendation.negatives import add_negatives
 from moe_apps.pipelines.recommendation.parts import cold_shares
 from moe_apps.pipelines.recommendation.preprocessing import Arrays, Preprocessing
 from moe_apps.pipelines.recommendation.readers import Source, open_source, read
@@ -163,6 +164,7 @@ def _in_memory(config: RecommendationConfig, table: Table, schema: Schema, sourc
     # Only training labels enter a history: it may not tell how an earlier test row ended.
     table = add_histories(table, schema, made.mask("train", len(table)))
     parts = {name: table.take(getattr(made, name)) for name in PARTS}
+    notes = _add_negatives(config, table, schema, parts) if settings.negatives else []
     learned = learn([parts["train"]], schema)
     learned.check_labels()
     facts = {
@@ -170,13 +172,31 @@ def _in_memory(config: RecommendationConfig, table: Table, schema: Schema, sourc
         "rows": {name: len(part) for name, part in parts.items()},
         "rows_left_out": made.left_out,
         "cold": cold_shares(table, made)["test"],
-        "notes": [*table.notes, *learned.notes],
+        "notes": [*table.notes, *notes, *learned.notes],
     }
     preprocessing = Preprocessing.of(
         learned, _treatments(config, schema, parts["train"]), config.model.embedding_dimension
     )
     train, validation, test = (parts[name] for name in PARTS)
     return Prepared(preprocessing, train, validation, test, facts, config, rows=learned.rows)
+
+
+def _add_negatives(
+    config: RecommendationConfig, table: Table, schema: Schema, parts: dict[str, Table]
+) -> list[str]:
+    """Draw negatives for every part in place; what was drawn, by part."""
+    notes = []
+    for number, name in enumerate(PARTS):
+        parts[name], note = add_negatives(
+            parts[name],
+            table,
+            schema,
+            config.data.negatives,
+            power=config.data.negatives_power,
+            seed=config.seed + number,
+        )
+        notes.append(f"{name}: {note}")
+    return notes
 
 
 @dataclass
@@ -200,6 +220,8 @@ class _Samples:
 
 def _streamed(config: RecommendationConfig, source: Source) -> Prepared:
     settings = config.data
+    if settings.negatives:
+        raise ConfigError("data.negatives: needs all rows in memory; set data.streamed=false")
     if any(one.history_of for one in source.schema.sequences):
         raise ConfigError(
             "data.streamed: sequences with history_of need all rows in memory; set "
@@ -238,7 +260,10 @@ def _streamed(config: RecommendationConfig, source: Source) -> Prepared:
         config.model.embedding_dimension,
     )
     source = replace(source, schema=learned.schema)
-    return Prepared(preprocessing, *parts.values(), facts, config, source=source, rows=learned.rows)
+    train, validation, test = (parts[name] for name in PARTS)
+    return Prepared(
+        preprocessing, train, validation, test, facts, config, source=source, rows=learned.rows
+    )
 
 
 def _parts(source: Source, config: RecommendationConfig) -> Iterator[tuple[Any, Table]]:

@@ -13,9 +13,10 @@ from moe_apps.models.recommendation import Ranker
 from moe_apps.pipelines.recommendation.candidates import score_pairs
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
 from moe_apps.pipelines.recommendation.data import Prepared
+from moe_apps.pipelines.recommendation.negatives import last_rows
 from moe_apps.pipelines.recommendation.rankings import positions, ranking_figures
 from moe_apps.pipelines.recommendation.systems import answer_function
-from moe_apps.pipelines.recommendation.table import Codes, Table
+from moe_apps.pipelines.recommendation.table import Table
 
 IntArray = npt.NDArray[np.integer]
 
@@ -49,7 +50,8 @@ def judge_ranking(
         raise ConfigError("evaluation.ranking: no test row has a label above 0, a user and an item")
     if len(rows) > settings.ranked_rows:
         rows = np.sort(random.choice(rows, settings.ranked_rows, replace=False))
-    shown = representatives(whole.item)
+    shown = last_rows(whole.item)
+    shown = shown[shown >= 0]
     place = np.full(len(whole.item.values), -1)
     place[whole.item.codes[shown]] = np.arange(len(shown))
     wanted = place[whole.item.codes[rows]]
@@ -92,13 +94,6 @@ def judge_ranking(
         whole.item.codes[training][liked], minlength=len(whole.item.values)
     ).astype(float)
     add("popularity", counts[whole.item.codes[shown]][candidates])
-
-
-def representatives(item: Codes) -> IntArray:
-    """The last row of each item, in the order of the items."""
-    last = np.full(len(item.values), -1)
-    last[item.codes[item.present]] = np.flatnonzero(item.present)
-    return last[last >= 0]
 
 
 def _wanted_rows(whole: Table, task: str, first: int) -> IntArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from moe_apps.pipelines.recommendation.baselines import fit_linear
+from moe_apps.pipelines.recommendation.baselines import fit_boosting, fit_linear
 from moe_apps.pipelines.recommendation.designs import OneHot
 from moe_apps.pipelines.recommendation.schema import Schema
 from moe_apps.pipelines.recommendation.table import Table
@@ -17,7 +17,13 @@ CHECKED_SHARE = 0.2
 
 
 def uplift_effects(
-    train: Table, test: Table, schema: Schema, treatments: tuple[str, ...], *, seed: int = 0
+    train: Table,
+    test: Table,
+    schema: Schema,
+    treatments: tuple[str, ...],
+    *,
+    seed: int = 0,
+    boosting: bool = False,
 ) -> dict[str, dict[str, FloatArray]]:
     """Predicted effects, by name and task, `[test rows, treatments - 1]`.
 
@@ -31,6 +37,7 @@ def uplift_effects(
         schema: What the columns mean.
         treatments: Names of treatments, the control first.
         seed: Seed of the random order, and of the rows that choose penalties.
+        boosting: Whether `T-learner LightGBM` is fitted too.
     """
     assert train.treatment is not None
     arm = np.array([*train.treatment.values, ""], object)[train.treatment.codes]
@@ -38,16 +45,20 @@ def uplift_effects(
     x, asked = one_hot(train), one_hot(test)
     random = np.random.default_rng(seed)
     checked = random.random(len(train)) < CHECKED_SHARE
-    made: dict[str, dict[str, FloatArray]] = {"T-learner logistic": {}, "random": {}}
+    names = ["T-learner logistic", *(["T-learner LightGBM"] if boosting else []), "random"]
+    made: dict[str, dict[str, FloatArray]] = {name: {} for name in names}
     for task in schema.tasks:
         label = train.labels[task.name]
-        answers = []
+        linear, trees = [], []
         for name in treatments:
-            rows, kept_back = np.flatnonzero((arm == name) & ~checked), (arm == name) & checked
-            back = np.flatnonzero(kept_back)
-            predict = fit_linear(task, x[rows], label[rows], x[back], label[back])
-            answers.append(predict(asked))
-        effects = [answer - answers[0] for answer in answers[1:]]
-        made["T-learner logistic"][task.name] = np.stack(effects, axis=1)
+            rows = np.flatnonzero((arm == name) & ~checked)
+            back = np.flatnonzero((arm == name) & checked)
+            linear.append(fit_linear(task, x[rows], label[rows], x[back], label[back])(asked))
+            if boosting:
+                tables = train.take(rows), train.take(back)
+                trees.append(fit_boosting(task, *tables, schema, seed)(test))
+        for name, answers in (("T-learner logistic", linear), ("T-learner LightGBM", trees)):
+            if answers:
+                made[name][task.name] = np.stack(answers[1:], axis=1) - answers[0][:, None]
         made["random"][task.name] = random.random((len(test), len(treatments) - 1))
     return made
