@@ -16,9 +16,9 @@ def resample(tracks: Tracks, rate: float) -> Tracks:
     """Return tracks at `rate` Hz: frames at whole multiples of `1 / rate` seconds.
 
     Positions are interpolated linearly between the two frames around, never over a missing frame;
-    lane, size and kind are those of the nearest frame. To a rate of half or less, positions are
-    first averaged over the frames of one new step (centred, so half a new step looks ahead), which
-    keeps what is faster than the new rate from showing up as something slow.
+    lane, size and kind are those of the nearest frame. To a third of the rate or less, positions
+    are first averaged over the frames of one new step (centred, so half a new step looks ahead),
+    which keeps what is faster than the new rate from showing up as something slow.
 
     Args:
         tracks: at any rate.
@@ -81,8 +81,8 @@ def _averaged(
     factor: float,
 ) -> Floats:
     """Mean `[rows]` over `factor` rows around each; fewer, but as many on both sides, at ends."""
-    reach = int(round(factor) - 1) // 2 if factor >= 2 else 0
-    if not reach:
+    reach = (round(factor) - 1) // 2
+    if reach < 1:
         return values
     row = np.arange(len(values))
     side = np.minimum(reach, np.minimum(row - first[piece], last[piece] - row))
