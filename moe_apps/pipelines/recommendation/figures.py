@@ -46,7 +46,8 @@ def gate_weights(gates: Mapping[str, Mapping[str, Any]], folder: Path) -> Figure
     widest = max(widths)
     canvas = Canvas(figsize=(min(3.2 + 0.62 * widest, 11), sum(heights)), layout="constrained")
     grid = canvas.subplots(len(widths), 1, squeeze=False, height_ratios=heights).reshape(-1)
-    top = max(max(gate["weight"]) for gate in gates.values())
+    # Equal weights are to look neither light nor dark.
+    top = max(max(*gate["weight"], 2 / len(gate["weight"])) for gate in gates.values())
     for axes, (width, names) in zip(grid, widths.items(), strict=True):
         values = np.array([gates[name]["weight"] for name in names])
         image = axes.imshow(values, aspect="auto", cmap="magma_r", vmin=0, vmax=top)
@@ -118,10 +119,9 @@ def by_activity(
         for name, color in COLORS.items():
             rows = [r for r in slices.get(name, {}).get(task, ()) if r["kind"] == "activity"]
             values = [np.nan if row["auc"] is None else row["auc"] for row in rows]
-            axes.plot(range(len(rows)), values, "o-", color=color, label=name)
-        names = [_range(row["slice"]) for row in rows or slices["model"][task]]
-        if not rows:
-            names = [_range(r["slice"]) for r in slices["model"][task] if r["kind"] == "activity"]
+            if rows:
+                axes.plot(range(len(rows)), values, "o-", color=color, label=name)
+        names = [_range(row["slice"]) for row in slices["model"][task] if row["kind"] == "activity"]
         axes.set_xticks(range(len(names)), names, fontsize=8)
         axes.set(xlabel="user's training rows", ylabel="AUC")
         axes.set_title(task, loc="left", fontsize=10)
