@@ -42,10 +42,16 @@ def make(name: str, **settings: Any) -> Ranker:
     own: dict[str, Any] = {"units": (6,), "tower_units": (4,), "embedding_scale": 0.5}
     if name == "mtmt":
         own |= {"treatments": 2, "token_dimension": 4}
+    if name == "magnet":
+        own |= {"user": "user", "item": "film", "content": ("genre", "genres")}
+        own |= {"num_edges": 3, "num_content_edges": 2}
     if name == "aw_moe":
         own |= {"behaviour_units": 4, "num_experts": 3}
         own.pop("tower_units")
-    return SYSTEMS[name](FIELDS, TASKS, **{**own, **settings})
+    model: Any = SYSTEMS[name](FIELDS, TASKS, **{**own, **settings})
+    if name == "magnet":
+        model.set_graph(np.array([[1, 2], [1, 3], [2, 3]]), np.array([[2, 3], [3, 4]]))
+    return model
 
 
 def inputs_of(model: Ranker, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

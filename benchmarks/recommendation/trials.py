@@ -38,7 +38,7 @@ def trial(config: RecommendationConfig, data: Prepared) -> tuple[Any, dict[str, 
     """Train a model; return it, and a row with its size, time, epochs and validation score."""
     data = Prepared(**{**vars(data), "settings": config})
     set_seed(config.seed)
-    model = build_model(config, data.preprocessing)
+    model = build_model(config, data.preprocessing, data.train)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         arrays = data.training_arrays(Path(folder, "arrays"))

@@ -5,6 +5,7 @@ from moe_apps.models.recommendation.aw_moe import AWMoE
 from moe_apps.models.recommendation.field_embedding import Categorical, Fields, History
 from moe_apps.models.recommendation.home import HoME
 from moe_apps.models.recommendation.losses import TaskLoss
+from moe_apps.models.recommendation.magnet import MAGNET
 from moe_apps.models.recommendation.mmoe import MMoE
 from moe_apps.models.recommendation.mtmt import MTMT
 from moe_apps.models.recommendation.ple import CGC, PLE
@@ -20,11 +21,13 @@ SYSTEMS: dict[str, type[Ranker]] = {
     "aw_moe": AWMoE,
     "adapt_dhm": AdaptDHM,
     "mtmt": MTMT,
+    "magnet": MAGNET,
 }
 """Class of each system, by its name in settings."""
 
 __all__ = [
     "CGC",
+    "MAGNET",
     "MTMT",
     "PLE",
     "SYSTEMS",

@@ -77,11 +77,17 @@ class Recommendation(Domain):
             "Growth, arXiv 2408.12803",
             "https://arxiv.org/abs/2408.12803",
         ),
+        System(
+            "magnet",
+            "MAGNET (our interpretation of the abstract)",
+            "2026, MAGNET, arXiv 2602.20723",
+            "https://arxiv.org/abs/2602.20723",
+        ),
     )
     config_class = RecommendationConfig
     quick: ClassVar[dict[str, Any]] = {
         "data": {"rows": 12_000},
-        "train": {"epochs": 3},
+        "train": {"epochs": 4, "batch_size": 128},
         "evaluation": {"boosting": False},
     }
     sample = "a log of users, items, sequences and three tasks, made by our generator"

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from moe_apps.pipelines.config import RunConfig, Settings
 from moe_apps.pipelines.train_settings import TrainSettings
 
-System = Literal["shared_bottom", "mmoe", "cgc", "ple", "home", "aw_moe", "adapt_dhm", "mtmt"]
+System = Literal[
+    "shared_bottom", "mmoe", "cgc", "ple", "home", "aw_moe", "adapt_dhm", "mtmt", "magnet"
+]
 
 
 class DataSettings(Settings):
@@ -116,7 +118,6 @@ class RecommendationTrainSettings(TrainSettings):
     batch_size: int = Field(default=512, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     weight_decay: float = Field(default=0.01, ge=0, le=10)
-    ema: float = Field(default=0.99, ge=0, lt=1)
     patience: int = Field(default=3, ge=0)
 
 

@@ -66,7 +66,7 @@ def train(config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[st
     started = time.perf_counter()
     data = prepare(config)  # a mistake in the data stops here, with nothing written
     set_seed(config.seed)
-    model = build_model(config, data.preprocessing)  # and one in the settings here
+    model = build_model(config, data.preprocessing, data.train)  # and one in the settings here
     source = config.data.path or SAMPLE
     timing = {"reading_seconds": time.perf_counter() - started}
     with tracked_run(config, run, resume, source=source, digest=data.facts["digest"]) as tracker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -15,19 +16,37 @@ from moe_apps.models.recommendation import SYSTEMS, Ranker, TaskLoss
 from moe_apps.pipelines.inference import in_batches
 from moe_apps.pipelines.optimisation import compile_model, precision, strategy_scope
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
+from moe_apps.pipelines.recommendation.item_graph import item_graph
 from moe_apps.pipelines.recommendation.preprocessing import Arrays, Preprocessing
+from moe_apps.pipelines.recommendation.table import Table
 from moe_apps.registry import ROUTERS
 
 COMMON = ("tower_units", "dropout", "crossing")
 
 
-def build_model(config: RecommendationConfig, preprocessing: Preprocessing) -> Ranker:
+def build_model(
+    config: RecommendationConfig, preprocessing: Preprocessing, train: Table | None = None
+) -> Ranker:
     """The model of the settings with fresh weights.
+
+    Args:
+        config: The settings.
+        preprocessing: What training rows taught.
+        train: Training rows, of which MAGNET takes its graph.
 
     Raises:
         ConfigError: Settings that do not go together, or with the schema.
     """
-    return _built(config, preprocessing, config.model.name, _own(config, preprocessing))
+    own = _own(config, preprocessing)
+    if config.model.name != "magnet":
+        return _built(config, preprocessing, config.model.name, own)
+    assert train is not None
+    graph = item_graph(preprocessing, train)
+    own |= {"user": graph.user, "item": graph.item, "content": graph.content}
+    own |= {"num_edges": len(graph.taken), "num_content_edges": len(graph.alike)}
+    model: Any = _built(config, preprocessing, "magnet", own)
+    model.set_graph(graph.taken, graph.alike)
+    return model
 
 
 def build_twin(
@@ -41,20 +60,20 @@ def build_twin(
     name = config.model.name
     if name == "shared_bottom":
         return None
-    own = _own(config, preprocessing)
     if name == "mtmt":
-        return _built(config, preprocessing, name, {**own, "num_experts": 1})
+        own = {**_own(config, preprocessing), "num_experts": 1}
+        return _built(config, preprocessing, name, own)
     if name == "adapt_dhm":
         units = model.get_config()["units"]
         return _built(config, preprocessing, "shared_bottom", {"units": units})
     last = _last_width(model)
-    wanted = model.count_params()
+    wanted = _size(model)
 
     def twin(width: int) -> Ranker:
         return _built(config, preprocessing, "shared_bottom", {"units": (width, last)})
 
     # Parameters grow linearly with the width of the first layer.
-    small, large = (twin(width).count_params() for width in (8, 16))
+    small, large = (_size(twin(width)) for width in (8, 16))
     width = max(8 + round((wanted - small) / (large - small) * 8), 1)
     return twin(width)
 
@@ -65,6 +84,10 @@ def build_single(
     """A network of the shape of the twin `like`, for one task alone."""
     units = like.get_config()["units"]
     return _built(config, preprocessing, "shared_bottom", {"units": units}, only=task)
+
+
+def _size(model: Ranker) -> int:
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 def _last_width(model: Ranker) -> int:

@@ -20,7 +20,6 @@ from moe_apps.models.recommendation.aw_moe import contrastive_loss
 from moe_apps.models.recommendation.behaviour import kept_at_random
 from small_rankers import FIELDS, TASKS, inputs_of, make, rows
 
-
 COMPILED = ("mmoe", "aw_moe", "adapt_dhm", "mtmt")  # the others are layers tested elsewhere
 
 
@@ -183,6 +182,34 @@ def test_effects_start_at_0_and_increments_sum_to_0():
 def test_one_treatment_has_a_base_effect_and_no_increment():
     model = make("mtmt", treatments=1)
     assert array(model.effects(rows())["buy"]).shape == (6, 1)
+
+
+# === MAGNET ===
+
+
+def test_vectors_of_neighbours_are_mixed_and_lonely_ones_only_shrink():
+    model = make("magnet")
+    table = array(model.embedding.tables[4])
+    nodes = array(model.nodes())  # 7 users, then 9 films
+    np.testing.assert_allclose(nodes[5], table[5] / 3, rtol=1e-5)
+    x, views = table[:16], []  # both views by hand
+    for edges in ([(1, 9), (1, 10), (2, 10)], [(1, 9), (1, 10), (2, 10), (9, 10), (10, 11)]):
+        a = np.zeros((16, 16))
+        for first, second in edges:
+            a[first, second] = a[second, first] = 1
+        degree = a.sum(axis=0)
+        a = a / np.sqrt(np.maximum(np.outer(degree, degree), 1))
+        views.append((x + a @ x + a @ a @ x) / 3)
+    np.testing.assert_allclose(nodes, sum(views) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_coverage_turns_to_specialisation_once_it_has_lasted():
+    model = make("magnet", covered=0.5, patience=3)
+    for _ in range(60):
+        model(rows(64), training=True)
+    assert float(model.stage) == 1
+    gates = array(model.explain(rows())[1]["roles"])
+    assert ((gates > 0).sum(axis=1) == 2).all()
 
 
 # === AdaptDHM, sparse gates, crossing ===

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+import yaml
 
 import moe_apps
 from moe_apps.errors import UserError
 from moe_apps.pipelines.recommendation import fitting
 from moe_apps.pipelines.recommendation.generator import GeneratorSettings, write_log
-from moe_apps.pipelines.recommendation.schema import Schema
+from moe_apps.pipelines.recommendation.schema import Schema, load_schema
 
 SMALL = [
     "model.units=[8]",
@@ -40,10 +41,15 @@ def log(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def write_schema(schema: Schema, file: Path) -> Path:
-    import yaml
-
     file.write_text(yaml.safe_dump(schema.model_dump(mode="json")))
     return file
+
+
+def only(log: tuple[Path, Path], task: str, folder: Path) -> tuple[Path, Path]:
+    """The log, with one of its tasks in the schema."""
+    schema = load_schema(log[1])
+    schema = schema.model_copy(update={"tasks": [schema.task(task)]})
+    return log[0], write_schema(schema, folder / "schema.yaml")
 
 
 def settings(log: tuple[Path, Path], *more: str) -> dict:
@@ -240,13 +246,9 @@ def test_an_uplift_model_is_judged_beside_a_learner_an_arm_and_random_order(log,
 
 
 def test_numbers_alone_are_learnt_from_streamed_files(log, tmp_path):
-    import yaml
-
-    schema = yaml.safe_load(log[1].read_text())
-    schema["tasks"] = [task for task in schema["tasks"] if task["name"] == "minutes"]
-    file = write_schema(Schema.model_validate(schema), tmp_path / "schema.yaml")
     run = tmp_path / "run"
-    own = settings((log[0], file), "data.streamed=true", "evaluation.dense_twin=false")
+    numbers = only(log, "minutes", tmp_path)
+    own = settings(numbers, "data.streamed=true", "evaluation.dense_twin=false")
     metrics = moe_apps.train("recommendation", output=run, **own)
     assert sum(metrics["data"]["rows"].values()) == 900
     assert "auc" not in metrics["test"] and metrics["dense_twin"] is None
