@@ -132,15 +132,23 @@ class TCN(keras.layers.Layer):
 
     Source: Bai, Kolter & Koltun 2018, arXiv 1803.01271.
 
+    With `last_only`, the answer is that of the last step alone, and only what it depends on is
+    computed: before a block of dilation 2^l, of every 2^l steps the last one stays, among which
+    the block's taps are neighbours. The weights and the answer are the same.
+
     Args:
         channels: width.
         levels: number of blocks.
         kernel_size: taps of each convolution. Default 3.
         dropout: Default 0.1.
         seed: of the dropout.
+        last_only: see above. Default False.
 
     Call arguments:
         x: `(batch, time, features)`, with `time` known.
+
+    Returns:
+        `(batch, time, channels)`, or with `last_only` `(batch, 1, channels)`.
 
     Raises:
         ValueError: The receptive field is shorter than the sequence: old steps would be lost.
@@ -157,16 +165,17 @@ class TCN(keras.layers.Layer):
         kernel_size: int = 3,
         dropout: float = 0.1,
         seed: int | None = None,
+        last_only: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.channels, self.levels, self.kernel_size = channels, levels, kernel_size
-        self.dropout, self.seed = dropout, seed
+        self.dropout, self.seed, self.last_only = dropout, seed, last_only
         self.blocks = [
             TemporalBlock(
                 channels,
                 kernel_size,
-                2**level,
+                1 if last_only else 2**level,
                 dropout,
                 seed=None if seed is None else seed + 2 * level,
                 dtype=self.dtype_policy,
@@ -190,16 +199,19 @@ class TCN(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        for block in self.blocks:
+        for level, block in enumerate(self.blocks):
+            if self.last_only and level:
+                x = x[:, (x.shape[1] - 1) % 2 :: 2]  # every second step, the last one among them
             x = block(x, training=training)
-        return x
+        return x[:, -1:] if self.last_only else x
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (*input_shape[:-1], self.channels)
+        return (input_shape[0], 1 if self.last_only else input_shape[1], self.channels)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            "last_only": self.last_only,
             "channels": self.channels,
             "levels": self.levels,
             "kernel_size": self.kernel_size,

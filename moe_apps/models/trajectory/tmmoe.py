@@ -76,18 +76,20 @@ class TMMOEEncoder(keras.layers.Layer):
         )
 
     def build(self, features_shape: Any, context_shape: Any = None) -> None:
-        batch, steps, _ = features_shape
+        steps = features_shape[1]
         self.shared_layer = TCN(
             self.channels,
             self.levels or levels_for(steps, self.kernel_size),
             self.kernel_size,
             self.dropout,
             self.seed,
+            last_only=self.experts == "dense",  # dense experts read nothing else
             dtype=self.dtype_policy,
             name="shared_layer",
         )
         self.shared_layer.build(features_shape)
-        self.expert_layer.build((batch, steps, self.channels), context_shape)
+        hidden_shape = self.shared_layer.compute_output_shape(features_shape)
+        self.expert_layer.build(hidden_shape, context_shape)
         self.built = True
 
     def call(

@@ -20,6 +20,7 @@ Format = Literal[
     "argoverse2",
     "trajnet",
     "eth",
+    "table",
 ]
 
 
@@ -40,16 +41,16 @@ class SimulatorSettings(Settings):
         drift: Standard deviation of an error that changes over some seconds, in metres.
     """
 
-    roads: int = Field(default=24, ge=1)
+    roads: int = Field(default=40, ge=1)
     vehicles: int = Field(default=60, ge=2, le=1000)
     lanes: int = Field(default=3, ge=1, le=10)
     lane_width: float = Field(default=3.6, ge=2.5, le=6)
     seconds: float = Field(default=80.0, ge=1)
-    lowest_density: float = Field(default=9.0, gt=0, le=60)
-    highest_density: float = Field(default=24.0, gt=0, le=60)
+    lowest_density: float = Field(default=12.0, gt=0, le=60)
+    highest_density: float = Field(default=28.0, gt=0, le=60)
     abort_share: float = Field(default=0.08, ge=0, le=1)
     slow_down_every: float = Field(default=60.0, gt=0)
-    noise: float = Field(default=0.04, ge=0, le=5)
+    noise: float = Field(default=0.02, ge=0, le=5)
     drift: float = Field(default=0.05, ge=0, le=5)
 
 
@@ -90,7 +91,7 @@ class DataSettings(Settings):
     train_fraction: float = Field(default=0.7, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     train_windows: int = Field(default=40_000, ge=1)
-    keep_share: float = Field(default=0.6, gt=0, lt=1)
+    keep_share: float = Field(default=0.65, gt=0, lt=1)
     simulator: SimulatorSettings = SimulatorSettings()
 
     @property
@@ -175,6 +176,7 @@ class TrajectoryTrainSettings(TrainSettings):
     steps_per_epoch: int | None = Field(default=120, ge=1)
     batch_size: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    ema: float = Field(default=0.99, ge=0, lt=1)
 
 
 class EvaluationSettings(Settings):

@@ -77,13 +77,14 @@ def _draw(axes: Any, data: TrajectoryData, answer: Answer, number: int) -> None:
         if there:
             axes.add_patch(Rectangle((x - 2.25, y - 0.9), 4.5, 1.8, color=THIRD, zorder=3))
     axes.plot(ego[:, 0], ego[:, 1], "-", color=INK, linewidth=1.2)
+    future = np.concatenate([[[0.0, 0.0]], future])
     axes.plot(future[:, 0], future[:, 1], "--", color=INK, linewidth=1.4, label="truth", zorder=5)
     weights = np.asarray(part.mode_probability)[0]
     for mode, weight in enumerate(weights):
         name = INTENTIONS[mode] if len(weights) > 1 else "forecast"
         color = SIDE_COLORS.get(name, MODEL)
         opacity = 0.12 + 0.88 * float(weight)
-        way = part.modes[0, mode]
+        way = np.concatenate([[[0.0, 0.0]], part.modes[0, mode]])
         axes.plot(way[:, 0], way[:, 1], color=color, alpha=opacity, linewidth=2, label=name)
         if part.deviation is not None and part.correlation is not None and weight > 0.05:
             _areas(axes, data, part, mode, color, opacity)

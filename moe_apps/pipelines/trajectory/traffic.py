@@ -25,8 +25,8 @@ SAFE_BRAKING = 2.5
 HARDEST_BRAKING = 8.0
 REACTION = 0.4
 """Seconds over which acceleration follows what the driver wants."""
-EASE = 2.5
-"""Seconds over which a driver's desired speed goes down and up again in a slow-down."""
+EASE_DOWN, EASE_UP = 3.0, 9.0
+"""Seconds over which a driver's desired speed goes down in a slow-down, and up again after it."""
 WANDER, WANDER_TIME = 0.12, 3.0
 """Metres and seconds of the swaying within a lane."""
 REST = 4.0
@@ -197,11 +197,12 @@ class Traffic:
         chance = STEP / self.settings.slow_down_every
         starts = (self.slow_for <= 0) & (self.rng.random(self.lane.shape) < chance)
         amount = self.rng.uniform(0.5, 0.85, self.lane.shape)
-        lasts = self.rng.uniform(5.0, 14.0, self.lane.shape)
+        lasts = self.rng.uniform(6.0, 16.0, self.lane.shape)
         self.slow_for = np.where(starts, lasts, self.slow_for - STEP)
         self.wanted_hurry = np.where(starts, amount, self.wanted_hurry)
         self.wanted_hurry = np.where(self.slow_for <= 0, 1.0, self.wanted_hurry)
-        self.hurry = self.hurry + (self.wanted_hurry - self.hurry) * STEP / EASE
+        ease = np.where(self.wanted_hurry < self.hurry, EASE_DOWN, EASE_UP)
+        self.hurry = self.hurry + (self.wanted_hurry - self.hurry) * STEP / ease
 
     def _decide(self, distance: Floats, in_lane: Bools, own: Floats) -> None:
         """MOBIL: who gains by another lane, with none braked too hard, begins to prepare for it."""

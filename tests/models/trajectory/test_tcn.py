@@ -66,3 +66,13 @@ def test_dropout_works_in_training_only():
     still, moving = array(block(x, training=False)), array(block(x, training=True))
     np.testing.assert_array_equal(still, array(block(x, training=False)))
     assert np.abs(still - moving).max() > 1e-3
+
+
+@pytest.mark.parametrize("steps", [5, 16, 29])
+def test_the_last_step_alone_is_that_of_the_whole(steps):
+    x = np.random.default_rng(0).normal(size=(2, steps, 3)).astype("float32")
+    whole, pruned = (TCN(4, levels=3, dropout=0.0, last_only=last) for last in (False, True))
+    whole.build(x.shape)
+    pruned.build(x.shape)
+    pruned.set_weights(whole.get_weights())
+    np.testing.assert_allclose(array(pruned(x)), array(whole(x))[:, -1:], atol=1e-5)
