@@ -40,6 +40,7 @@ class Prepared:
         source: With streaming, where all rows are.
         settings: The run's settings.
         rows: Training rows in all.
+        drawn: By part, how many rows at its end are drawn negatives.
     """
 
     preprocessing: Preprocessing
@@ -50,11 +51,19 @@ class Prepared:
     settings: RecommendationConfig
     source: Source | None = None
     rows: int = 0
+    drawn: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
         """What the columns mean; as settled by the training rows."""
         return self.preprocessing.schema
+
+    def found(self) -> list[Table]:
+        """Training, validation and test rows without drawn negatives."""
+        parts = {name: getattr(self, name) for name in PARTS}
+        return [
+            part.take(slice(0, len(part) - self.drawn.get(name, 0))) for name, part in parts.items()
+        ]
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Prepared:
         """The same rows for a model that was trained on others."""
@@ -164,6 +173,7 @@ def _in_memory(config: RecommendationConfig, table: Table, schema: Schema, sourc
     # Only training labels enter a history: it may not tell how an earlier test row ended.
     table = add_histories(table, schema, made.mask("train", len(table)))
     parts = {name: table.take(getattr(made, name)) for name in PARTS}
+    found = {name: len(part) for name, part in parts.items()}
     notes = _add_negatives(config, table, schema, parts) if settings.negatives else []
     learned = learn([parts["train"]], schema)
     learned.check_labels()
@@ -178,7 +188,16 @@ def _in_memory(config: RecommendationConfig, table: Table, schema: Schema, sourc
         learned, _treatments(config, schema, parts["train"]), config.model.embedding_dimension
     )
     train, validation, test = (parts[name] for name in PARTS)
-    return Prepared(preprocessing, train, validation, test, facts, config, rows=learned.rows)
+    return Prepared(
+        preprocessing,
+        train,
+        validation,
+        test,
+        facts,
+        config,
+        rows=learned.rows,
+        drawn={name: len(parts[name]) - count for name, count in found.items()},
+    )
 
 
 def _add_negatives(

@@ -45,7 +45,7 @@ def keep_tables(run: RunFolder, data: Prepared) -> None:
     schema = data.schema
     if schema.user is None or schema.item is None:
         return
-    table = Table.concatenate([data.train, data.validation, data.test])
+    table = Table.concatenate(data.found())
     assert table.user is not None and table.item is not None
     order = np.arange(len(table)) if table.time is None else np.argsort(table.time, kind="stable")
     items = _latest(table, schema, "item", order)

@@ -41,9 +41,10 @@ def judge_ranking(
     if schema.user is None or schema.item is None:
         raise ConfigError("evaluation.ranking: the schema has to name user and item")
     task = schema.tasks[0].name
-    whole = Table.concatenate([data.train, data.validation, data.test])
+    train, validation, test = data.found()
+    whole = Table.concatenate([train, validation, test])
     assert whole.user is not None and whole.item is not None
-    first_test = len(whole) - len(data.test)
+    first_test = len(whole) - len(test)
     random = np.random.default_rng(config.seed)
     rows = _wanted_rows(whole, task, first_test)
     if not len(rows):
@@ -88,7 +89,7 @@ def judge_ranking(
         if task in model.task_names:
             answer = answer_function(model, config.evaluation.batch_size)
             add(name, score_pairs(answer, task, data.preprocessing, inputs, items, candidates))
-    training = slice(0, len(data.train))
+    training = slice(0, len(train))
     liked = (whole.labels[task][training] > 0) & whole.item.present[training]
     counts = np.bincount(
         whole.item.codes[training][liked], minlength=len(whole.item.values)
