@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 from trials import RESULTS, baseline_rows, figures, judged, keep, settings, show, trial
 
-from moe_apps.pipelines.recommendation.data import Prepared, prepare
+from moe_apps.pipelines.recommendation.data import prepare
 from moe_apps.pipelines.recommendation.fitting import answers_function
+from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.recommendation.ranking import judge_ranking
 
 FILE = "movielens.yaml"

@@ -14,9 +14,9 @@ import pandas as pd
 from moe_apps.pipelines.config import load_config
 from moe_apps.pipelines.recommendation.baselines import fit_baselines
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
-from moe_apps.pipelines.recommendation.data import Prepared
 from moe_apps.pipelines.recommendation.fitting import answers_function, fit_ranker
 from moe_apps.pipelines.recommendation.judgement import judge
+from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.recommendation.systems import build_model
 from moe_apps.pipelines.recommendation.table import Table
 from moe_apps.pipelines.training import set_seed

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from moe_apps.models.recommendation import Ranker
 from moe_apps.pipelines.recommendation.batches import training_batches
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
-from moe_apps.pipelines.recommendation.data import Prepared
 from moe_apps.pipelines.recommendation.judgement import judge, monitored
+from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.recommendation.preprocessing import Arrays
 from moe_apps.pipelines.recommendation.systems import answer_function, compile_ranker
 from moe_apps.pipelines.recommendation.table import Table

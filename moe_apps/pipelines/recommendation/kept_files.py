@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moe_apps.pipelines.recommendation.data import Prepared
 from moe_apps.pipelines.recommendation.histories import latest_histories
+from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.recommendation.preprocessing import Preprocessing
 from moe_apps.pipelines.recommendation.schema import DenseField, Schema
 from moe_apps.pipelines.recommendation.table import Table

@@ -9,8 +9,8 @@ from moe_apps.pipelines.config import dump_config
 from moe_apps.pipelines.environment import describe_environment
 from moe_apps.pipelines.recommendation import figures
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
-from moe_apps.pipelines.recommendation.data import Prepared
 from moe_apps.pipelines.recommendation.diagnostics import NEGLECTED, ONE_TASK, SCALE, ZEROS
+from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.report import Better, Report, Table, verdict, write_report
 from moe_apps.pipelines.run_folder import RunFolder
 

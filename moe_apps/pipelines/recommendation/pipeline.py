@@ -16,7 +16,7 @@ from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.recommendation.baselines import Baselines, fit_baselines
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
-from moe_apps.pipelines.recommendation.data import SAMPLE, Prepared, prepare
+from moe_apps.pipelines.recommendation.data import SAMPLE, prepare
 from moe_apps.pipelines.recommendation.diagnostics import failure_signs, routing_summary
 from moe_apps.pipelines.recommendation.fitting import answers_function, fit_ranker, inputs_of
 from moe_apps.pipelines.recommendation.judgement import judge, judge_uplift
@@ -28,6 +28,7 @@ from moe_apps.pipelines.recommendation.kept_files import (
     keep_tables,
 )
 from moe_apps.pipelines.recommendation.page import write_page
+from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.recommendation.ranking import judge_ranking
 from moe_apps.pipelines.recommendation.served_inputs import raw_of
 from moe_apps.pipelines.recommendation.systems import (

@@ -12,8 +12,8 @@ from moe_apps.errors import ConfigError
 from moe_apps.models.recommendation import Ranker
 from moe_apps.pipelines.recommendation.candidates import score_pairs
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
-from moe_apps.pipelines.recommendation.data import Prepared
 from moe_apps.pipelines.recommendation.negatives import last_rows
+from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.recommendation.rankings import positions, ranking_figures
 from moe_apps.pipelines.recommendation.systems import answer_function
 from moe_apps.pipelines.recommendation.table import Table
