@@ -152,7 +152,7 @@ def _ground(canvas: npt.NDArray, horizon: int, random: np.random.Generator) -> N
             )
             for t in (start, start + 0.1)
         ]
-        cv2.line(canvas, *ends, (0.9, 0.9, 0.85), max(int(5 * start), 1))
+        cv2.line(canvas, ends[0], ends[1], (0.9, 0.9, 0.85), max(int(5 * start), 1))
 
 
 def _house(canvas: npt.NDArray, horizon: int, random: np.random.Generator) -> None:

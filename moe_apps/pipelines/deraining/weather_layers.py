@@ -62,7 +62,7 @@ def streak_map(
         random: where the streaks are.
     """
     height, width = (max(int(np.ceil(side / layer.scale)), 1) for side in shape)
-    length = max(int(round(layer.length)), 2)
+    length = max(round(layer.length), 2)
     # Streaks that begin outside reach into the image.
     seeds = _points((height + 2 * length, width + 2 * length), layer.density, random)
     kernel = segment(length, angle + random.uniform(-3, 3), layer.width)
@@ -103,7 +103,7 @@ def flake_map(
     disc = np.clip(layer.radius + 0.5 - np.hypot(rows, columns), 0, 1).astype(np.float32)
     drawn = cv2.filter2D(seeds, -1, disc, borderType=cv2.BORDER_CONSTANT)
     if layer.blur > 1:
-        length = max(int(round(layer.blur)), 2)
+        length = max(round(layer.blur), 2)
         smear = segment(length, angle, 1.5)
         drawn = cv2.filter2D(drawn, -1, smear, borderType=cv2.BORDER_CONSTANT)
     drawn = cv2.GaussianBlur(drawn, (0, 0), 0.5)
