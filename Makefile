@@ -1,7 +1,8 @@
 # make run      train a forecasting model on sample data and show it beside its baselines
 # make test     run the tests on TensorFlow, and those on JAX that show that the two agree
 # make test-all all tests of layers and models on both, and the slow tests
-# make lint     style, types and the order of imports between the floors
+# make lint     style, types, the order of imports between the floors, security
+# make audit    known faults of the packages (needs the network)
 # make docs     write docs/layers.md from the code
 # make parity   compare tests/parity/reference.json with the real tensorflow-addons
 # make bench    measure what the MoE layer costs, on both backends, and write docs/benchmarks.md
@@ -21,7 +22,7 @@ ON_JAX := $(wildcard tests/layers/test_*.py) tests/layers/dispatch tests/layers/
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: run test test-all lint docs parity bench clean
+.PHONY: run test test-all lint audit docs parity bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed-samples
@@ -40,6 +41,11 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --severity-level medium moe_apps
+
+# Known faults of the packages; asks the index of PyPI, so it is no part of lint.
+audit: .venv/installed-test
+	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 docs: .venv/installed-test
 	$(BIN)/python -c 'from moe_apps.layers.catalogue import markdown; print(markdown(), end="")' > docs/layers.md

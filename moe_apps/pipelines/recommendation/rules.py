@@ -90,7 +90,7 @@ def _value(text: str) -> Any:
     """Numbers, texts and lists of them; what YAML takes for a truth value or a date is text."""
     try:
         # The base loader makes texts of all scalars, and no objects either.
-        value, plain = yaml.safe_load(text), yaml.load(text, Loader=yaml.BaseLoader)
+        value, plain = yaml.safe_load(text), yaml.load(text, Loader=yaml.BaseLoader)  # nosec B506
     except yaml.YAMLError:
         return text.strip()  # such as `- 50.: x`
     if isinstance(value, list) and text.lstrip().startswith("["):
