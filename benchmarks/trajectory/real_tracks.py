@@ -76,16 +76,16 @@ class Study:
         self.site = tracks.table["recording"].map(site_of).to_numpy()
         every = self.cutter.rows(future=False)
         self.moments = self.cutter.strided(every, STRIDE)
+        self.windows = self.cutter.cut(self.moments, future=False)
         self.whole = self.cutter.rows()
 
     def baselines(self) -> list[dict[str, Any]]:
-        windows = self.cutter.cut(self.moments, future=False)
         rows = []
         for system, predict in (
             ("constant velocity", constant_velocity),
             ("constant acceleration", constant_acceleration),
         ):
-            forecast = predict(windows, self.config.data).forecast
+            forecast = predict(self.windows, self.config.data).forecast
             assert forecast is not None
             rows += self.errors(forecast, system, seed=-1)
         return rows
@@ -100,7 +100,7 @@ class Study:
         fold_of = np.random.default_rng(seed).permutation(self.vehicle.max() + 1) % FOLDS
         for fold in range(FOLDS):
             held_out = np.flatnonzero(fold_of[self.vehicle[self.moments]] == fold)
-            windows = self.cutter.cut(self.moments[held_out], future=False)
+            windows = self.windows.take(held_out)
             train, validation = self.parts(fold_of, fold, seed)
             for name, model in (
                 ("zero-shot", start),
@@ -133,15 +133,23 @@ class Study:
     def errors(
         self, forecast: npt.NDArray[np.floating], system: str, seed: int
     ) -> list[dict[str, Any]]:
-        """RMSE in metres by site and second, over the moments whose truth reaches so far."""
+        """RMSE in metres by site and second, over the moments whose truth reaches so far.
+
+        `better_for` is the number of vehicles whose error is less than constant velocity's.
+        """
         rows = []
+        plain = constant_velocity(self.windows, self.config.data).forecast
+        assert plain is not None
         position, last = self.cutter.position, self.cutter.last[self.cutter.piece[self.moments]]
         for seconds in SECONDS:
             ahead = self.moments + round(seconds * self.config.data.rate)
             there = ahead <= last
             truth = position[np.minimum(ahead, last)] - position[self.moments]
             step = round(seconds * self.config.data.rate) - 1
-            square = ((forecast[:, step] - truth) ** 2).sum(axis=-1)
+            square, plain_square = (
+                ((way[:, step] - truth) ** 2).sum(axis=-1) for way in (forecast, plain)
+            )
+            gain = pd.Series(plain_square - square)
             for site in ("all", *SCENARIOS):
                 chosen = there & ((self.site[self.moments] == site) | (site == "all"))
                 if chosen.any():
@@ -154,6 +162,12 @@ class Study:
                             "rmse": round(float(np.sqrt(square[chosen].mean())), 3),
                             "moments": int(chosen.sum()),
                             "vehicles": len(np.unique(self.vehicle[self.moments[chosen]])),
+                            "better_for": int(
+                                (
+                                    gain[chosen].groupby(self.vehicle[self.moments[chosen]]).sum()
+                                    > 0
+                                ).sum()
+                            ),
                         }
                     )
         return rows
