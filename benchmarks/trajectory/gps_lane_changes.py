@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from fine_tuning import alone, trained
+from sklearn.metrics import f1_score
 
 from moe_apps.pipelines.trajectory.answers import Answer, answering
 from moe_apps.pipelines.trajectory.batches import balanced_rows
@@ -28,7 +29,7 @@ from moe_apps.pipelines.trajectory.config import TrajectoryConfig
 from moe_apps.pipelines.trajectory.data import windowed_data
 from moe_apps.pipelines.trajectory.gps_trips import read_trip
 from moe_apps.pipelines.trajectory.labels import KEEP
-from moe_apps.pipelines.trajectory.metrics import score
+from moe_apps.pipelines.trajectory.metrics import balanced, score
 from moe_apps.pipelines.trajectory.tracks import vehicles
 from moe_apps.pipelines.trajectory.windows import WindowCutter, Windows
 
@@ -129,9 +130,15 @@ class Threshold:
     @classmethod
     def tuned(cls, windows: Windows) -> Threshold:
         """The one of the best macro F1, over balanced windows."""
-        config = TrajectoryConfig.model_validate(SETTINGS)
-        candidates = [cls(s, m) for s in range(8) for m in np.arange(0.1, 3.01, 0.1)]
-        return max(candidates, key=lambda one: score_of(one(windows), windows, config)["macro_f1"])
+        even = balanced(windows.intention, TrajectoryConfig().seed)
+        part = windows.take(even)
+
+        def macro_f1(one: Threshold) -> float:
+            probability = one(part).probability
+            assert probability is not None
+            return f1_score(part.intention, probability.argmax(axis=1), average="macro")
+
+        return max((cls(s, m) for s in range(8) for m in np.arange(0.1, 3.01, 0.1)), key=macro_f1)
 
 
 def score_of(answer: Answer, windows: Windows, config: TrajectoryConfig) -> dict[str, Any]:
