@@ -144,7 +144,7 @@ class TaskExperts(keras.layers.Layer):
     def _gates(self) -> tuple[str, ...]:
         return ("all",) if self.gate == "omoe" else TASKS
 
-    def _shares(self) -> dict[str, int]:
+    def _shares(self) -> dict[str, Any]:
         """Experts for all tasks, and of each task's own: of 6 there are 3 and 1, of 9 3 and 2."""
         own = self.num_experts // 3 - 1
         return {"specific": own, "shared": self.num_experts - own * len(TASKS)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ def draw_drivers(
     """
     types = list(DRIVER_TYPES.values())
     number = rng.choice(len(types), size=shape, p=[one.share for one in types])
-    drawn: dict[str, npt.NDArray[np.floating]] = {"type": number}
+    drawn: dict[str, npt.NDArray[Any]] = {"type": number}
     for name in (f.name for f in fields(DriverType)):
         if name in ("share", "kind"):
             continue
