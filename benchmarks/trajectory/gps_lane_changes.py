@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from fine_tuning import alone, trained
+from fine_tuning import Trainer, alone
 from sklearn.metrics import f1_score
 
-from moe_apps.pipelines.trajectory.answers import Answer, answering
+from moe_apps.pipelines.trajectory.answers import Answer
 from moe_apps.pipelines.trajectory.batches import balanced_rows
 from moe_apps.pipelines.trajectory.config import TrajectoryConfig
 from moe_apps.pipelines.trajectory.data import windowed_data
@@ -147,24 +147,28 @@ def score_of(answer: Answer, windows: Windows, config: TrajectoryConfig) -> dict
 
 def networks(drives: dict[tuple[int, str], Drive], seed: int) -> list[dict[str, Any]]:
     """How the networks of a seed do on the drive that they were not trained on."""
-    config = TrajectoryConfig.model_validate({**SETTINGS, "seed": seed})
+    config, tuning, alone_tuning = (
+        TrajectoryConfig.model_validate({**SETTINGS, "train": settings, "seed": seed})
+        for settings in (SETTINGS["train"], FINE_TUNING, FROM_NOTHING)
+    )
     simulated = windowed_data(config)
-    start = trained(config, alone(simulated.train), alone(simulated.validation), what_is_lacking)
+    start = Trainer(config, what_is_lacking)
+    weights = start(alone(simulated.train), alone(simulated.validation)).get_weights()
+    fine_tuned = Trainer(tuning, what_is_lacking)
+    from_nothing = Trainer(alone_tuning, what_is_lacking)
     rows = []
     for (trip, receiver), drive in drives.items():
         other = drives[3 - trip, receiver].judged
         place = {"trained_on": trip, "judged_on": 3 - trip, "receiver": receiver}
         train, validation = drive.parts(seed)
-        tuning, alone_tuning = (
-            TrajectoryConfig.model_validate({**SETTINGS, "train": settings, "seed": seed})
-            for settings in (FINE_TUNING, FROM_NOTHING)
-        )
-        for system, model in (
+        fine_tuned(train, validation, weights)
+        from_nothing(train, validation)
+        for system, trainer in (
             ("zero-shot", start),
-            ("fine-tuned", trained(tuning, train, validation, what_is_lacking, start)),
-            ("from the drive alone", trained(alone_tuning, train, validation, what_is_lacking)),
+            ("fine-tuned", fine_tuned),
+            ("from the drive alone", from_nothing),
         ):
-            rows.append(place | judged(answering(model, 256)(other), other, system, seed))
+            rows.append(place | judged(trainer.answer(other), other, system, seed))
     return rows
 
 

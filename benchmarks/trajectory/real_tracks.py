@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from fine_tuning import trained
+from fine_tuning import Trainer
 
-from moe_apps.models.trajectory import TrajectoryModel
-from moe_apps.pipelines.trajectory.answers import Answer, answering
+from moe_apps.pipelines.trajectory.answers import Answer
 from moe_apps.pipelines.trajectory.baselines import constant_acceleration, constant_velocity
 from moe_apps.pipelines.trajectory.config import TrajectoryConfig
 from moe_apps.pipelines.trajectory.data import windowed_data
@@ -94,22 +93,22 @@ class Study:
         """Errors of the three ways to train, each vehicle being predicted when held out."""
         config = self.config.model_copy(update={"seed": seed})
         simulated = windowed_data(config)
-        start = trained(config, simulated.train, simulated.validation, final_rmse)
+        start = Trainer(config, final_rmse)
+        weights = start(simulated.train, simulated.validation).get_weights()
         systems = ("zero-shot", "fine-tuned", "from real tracks alone")
         forecast = {name: np.zeros((len(self.moments), 30, 2)) for name in systems}
+        forecast["zero-shot"] = predicted(start, self.windows)
+        fine_tuned = Trainer(self.tuning(FINE_TUNING, seed), final_rmse)
+        from_nothing = Trainer(self.tuning(FROM_NOTHING, seed), final_rmse)
         fold_of = np.random.default_rng(seed).permutation(self.vehicle.max() + 1) % FOLDS
         for fold in range(FOLDS):
             held_out = np.flatnonzero(fold_of[self.vehicle[self.moments]] == fold)
             windows = self.windows.take(held_out)
             train, validation = self.parts(fold_of, fold, seed)
-            for name, model in (
-                ("zero-shot", start),
-                ("fine-tuned", trained(self.tuning(FINE_TUNING, seed), train, validation,
-                                       final_rmse, start)),
-                ("from real tracks alone", trained(self.tuning(FROM_NOTHING, seed), train,
-                                                   validation, final_rmse)),
-            ):  # fmt: skip
-                forecast[name][held_out] = predicted(model, windows)
+            fine_tuned(train, validation, weights)
+            forecast["fine-tuned"][held_out] = predicted(fine_tuned, windows)
+            from_nothing(train, validation)
+            forecast["from real tracks alone"][held_out] = predicted(from_nothing, windows)
         return [row for name in systems for row in self.errors(forecast[name], name, seed)]
 
     def tuning(self, settings: dict[str, Any], seed: int) -> TrajectoryConfig:
@@ -180,8 +179,9 @@ def final_rmse(answer: Answer, windows: Windows) -> float:
     return float(np.sqrt(np.square(error).sum(axis=-1).mean()))
 
 
-def predicted(model: TrajectoryModel, windows: Windows) -> npt.NDArray[np.floating]:
-    forecast = answering(model, 64)(windows).forecast
+def predicted(trainer: Trainer, windows: Windows) -> npt.NDArray[np.floating]:
+    """Way `[n, horizon, 2]` by what was trained last."""
+    forecast = trainer.answer(windows).forecast
     assert forecast is not None
     return forecast
 
