@@ -160,15 +160,20 @@ def test_bad_input_is_one_line_and_leaves_nothing(harm: Callable[[], None], expe
     assert refused().startswith(expected)
 
 
-def test_empty_partitions_and_too_many_values_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_folder_by_a_draft_to_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty partition is left out, and a category of too many values hashed; both are said."""
     monkeypatch.setattr(learned, "MOST_VALUES", 10)
     monkeypatch.setattr(learned, "BUCKETS", 64)
     for day in (1, 2):
         Path(f"logs/day={day}").mkdir(parents=True)
-    log().to_csv("logs/day=1/a.csv", index=False)
+    log().assign(copy=log()["like"]).to_csv("logs/day=1/a.csv", index=False)
     Path("logs/day=2/a.csv").touch()
-    result = train("--json", data="logs")
-    metrics = json.loads(result.stdout.splitlines()[-1])
+    shown = run("inspect", "recommendation", "logs", "--draft", "draft.yaml").stdout
+    assert "equals the label" in shown and Path("draft.yaml").read_text() in shown
+    again = run("inspect", "recommendation", "logs", "--draft", "draft.yaml", code=2)
+    assert "draft.yaml: is there already" in again.stderr
+    Path("draft.yaml").rename("schema.yaml")
+    metrics = json.loads(train("--json", data="logs").stdout.splitlines()[-1])
     assert [note.split(" for a ")[0] for note in metrics["data"]["notes"]] == [
         "left out: logs/day=2/a.csv: is empty",
         "field user has too many different values",
@@ -176,6 +181,9 @@ def test_empty_partitions_and_too_many_values_are_said(monkeypatch: pytest.Monke
     ]
     # 65 rows a table, however many values there are.
     assert metrics["parameters"]["total"] < 10_000
+    result = run("predict", "run", "--input", "log.csv", "--output", "scores.csv")
+    assert result.stdout == f"{ROWS} rows in scores.csv\n"
+    assert {"like", "buy"} <= set(pd.read_csv("scores.csv"))
 
 
 def test_a_folder_of_nothing_is_refused() -> None:
@@ -184,19 +192,6 @@ def test_a_folder_of_nothing_is_refused() -> None:
     for part in "ab":
         Path(f"logs/day=1/{part}.csv").touch()
     assert refused("logs") == "logs/day=1/a.csv: is empty (and 1 more files that cannot be used)"
-
-
-def test_inspect_drafts_a_schema_that_trains(folder: Path) -> None:
-    changed(copy=log()["like"])
-    result = run("inspect", "recommendation", "log.csv", "--draft", "draft.yaml")
-    assert "equals the label" in result.stdout and "fields:\n" in result.stdout
-    assert Path("draft.yaml").read_text() in result.stdout
-    again = run("inspect", "recommendation", "log.csv", "--draft", "draft.yaml", code=2)
-    assert "draft.yaml: is there already" in again.stderr
-    Path("draft.yaml").rename("schema.yaml")
-    train()
-    lists = run("predict", "run", "--input", "log.csv", "--output", "scores.csv")
-    assert lists.stdout == f"{ROWS} rows in scores.csv\n"
 
 
 def test_on_the_real_command_line(folder: Path) -> None:

@@ -227,49 +227,54 @@ def with_keras_lookups(mlp: Any, preprocessing: Any) -> Any:
 
 
 def memory(args: argparse.Namespace) -> None:
-    """Write the folder, then train one epoch on it in a process of its own."""
-    from moe_apps.pipelines.recommendation.generator import write_log
+    """One epoch on a generated log, in a process of its own."""
     from moe_apps.pipelines.recommendation.generator_settings import GeneratorSettings
 
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder = Path(name)
-        began = time.perf_counter()
-        users, items = max(args.rows // 50, 10), max(args.rows // 500, 10)
-        schema = write_log(folder / "log", args.rows, GeneratorSettings(users=users, items=items))
-        written = time.perf_counter() - began
-        row = trained(folder, schema, args, args.rows)
-        row |= {"what": "generated log", "writing_seconds": round(written)}
-        keep(row, args)
+    users, items = max(args.rows // 50, 10), max(args.rows // 500, 10)
+    on_disk(GeneratorSettings(users=users, items=items), args, "generated log")
 
 
 def categories(args: argparse.Namespace) -> None:
     """The same on a log whose users are all different: a category of as many values as rows."""
+    from moe_apps.pipelines.recommendation.generator_settings import GeneratorSettings
+
+    on_disk(GeneratorSettings(), args, "a category of as many values as rows", all_new=True)
+
+
+def on_disk(settings: Any, args: argparse.Namespace, what: str, all_new: bool = False) -> None:
+    from moe_apps.pipelines.recommendation.generator_settings import schema_of_log
+
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
+        log = args.log or folder / "log"
+        if not log.exists():
+            write(log, settings, args.rows, all_new)
+        if not args.write_only:
+            row = trained(folder, log, schema_of_log(settings), args)
+            keep({"what": what, **row}, args)
+
+
+def write(log: Path, settings: Any, rows: int, all_new: bool) -> None:
+    """A log in parts; with `all_new` every row is another user's."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from moe_apps.pipelines.recommendation.generator import PART_ROWS, World
-    from moe_apps.pipelines.recommendation.generator_settings import (
-        GeneratorSettings,
-        schema_of_log,
-    )
 
-    settings = GeneratorSettings()
     world = World.of(settings)
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder = Path(name)
-        (folder / "log").mkdir()
-        for part, start in enumerate(range(0, args.rows, PART_ROWS)):
-            batch = world.batch(min(PART_ROWS, args.rows - start), part)
+    log.mkdir(parents=True)
+    for part, start in enumerate(range(0, rows, PART_ROWS)):
+        batch = world.batch(min(PART_ROWS, rows - start), part)
+        table = pa.Table.from_batches([batch])
+        if all_new:
             people = pa.array([f"u{start + row}" for row in range(batch.num_rows)])
             place = batch.schema.get_field_index("user_id")
-            table = pa.Table.from_batches([batch]).set_column(place, "user_id", people)
-            pq.write_table(table, folder / "log" / f"part-{part:05d}.parquet")
-        row = trained(folder, schema_of_log(settings), args, args.rows)
-        keep(row | {"what": "a category of as many values as rows"}, args)
+            table = table.set_column(place, "user_id", people)
+        pq.write_table(table, log / f"part-{part:05d}.parquet")
 
 
-def trained(folder: Path, schema: Any, args: argparse.Namespace, rows: int) -> dict[str, Any]:
-    """One epoch on `folder`/log by the command line; time, memory and what the run says."""
+def trained(folder: Path, log: Path, schema: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """One epoch on the log by the command line; time, memory and what the run says."""
     from moe_apps.pipelines.config import dump_config
 
     (folder / "schema.yaml").write_text(dump_config(schema))
@@ -282,7 +287,7 @@ def trained(folder: Path, schema: Any, args: argparse.Namespace, rows: int) -> d
         f"evaluation.boosting={args.boosting}",
     ]
     command = [sys.executable, "-m", "moe_apps", "train", "recommendation", "--json"]
-    command += ["--data", str(folder / "log"), "--schema", str(folder / "schema.yaml")]
+    command += ["--data", str(log), "--schema", str(folder / "schema.yaml")]
     command += ["--output", str(folder / "run")]
     command += [part for one in settings for part in ("--set", one)]
     began = time.perf_counter()
@@ -297,7 +302,7 @@ def trained(folder: Path, schema: Any, args: argparse.Namespace, rows: int) -> d
     print(metrics["data"]["notes"])
     return {
         "system": args.system,
-        "rows": rows,
+        "rows": args.rows,
         "batch": args.batch_sizes[-1],
         "peak_gib": round(peak, 2),
         "reading_seconds": round(timing["reading_seconds"]),
@@ -306,7 +311,7 @@ def trained(folder: Path, schema: Any, args: argparse.Namespace, rows: int) -> d
         "all_seconds": round(seconds),
         "parameters": metrics["parameters"]["total"],
         "hashed": sum("hashed into" in note for note in metrics["data"]["notes"]),
-        "gigabytes": round(folder_size(folder / "log") / 1e9, 2),
+        "gigabytes": round(folder_size(log) / 1e9, 2),
     }
 
 
@@ -337,7 +342,9 @@ def main() -> None:
         "--output", type=Path, default=RESULTS / "recommendation_throughput_rates.csv"
     )
     parser.add_argument("--seconds", type=float, default=10, help="of calls for each rate")
-    parser.add_argument("--folder", type=Path, help="where the log is written, removed at the end")
+    parser.add_argument("--log", type=Path, help="keep the log there; use it if it is there")
+    parser.add_argument("--write-only", action="store_true", help="write the log, train nothing")
+    parser.add_argument("--folder", type=Path, help="for run and log, removed at the end")
     args = parser.parse_args()
     args.rows = args.rows or (60_000 if args.study == "rates" else 10_000_000)
     if (

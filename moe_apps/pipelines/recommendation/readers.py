@@ -35,7 +35,7 @@ class Source:
         path: What was asked for.
         schema: What the columns mean.
         files: Files that can be used.
-        labels: Whether the columns of labels and treatment are read.
+        labels: Whether the columns of labels, treatment, time and domain are read.
         notes: One sentence on each file that is left out.
     """
 
@@ -68,7 +68,7 @@ def open_source(
     Args:
         path: A file, or a folder of files (see `files.find_files`).
         schema: What the columns mean.
-        labels: Whether labels (and the treatment) have to be there.
+        labels: Whether labels, treatment, time and domain have to be there.
         strict: Whether a file that cannot be used is an error; otherwise it is left out with a
             note, as long as another one can be used.
 
@@ -110,7 +110,7 @@ def read(path: str | Path, schema: Schema, *, labels: bool = True, strict: bool 
     Args:
         path: A file, or a folder of files.
         schema: What the columns mean.
-        labels: Whether labels (and the treatment) are read; False for data to answer for.
+        labels: Whether labels, treatment, time and domain are read; False for data to answer for.
         strict: Whether a file that cannot be used is an error.
 
     Raises:
@@ -191,10 +191,10 @@ def _table(
             columns[one.name] = _no_history(one, batch.num_rows, types[one.of])
     ids: dict[str, Any] = {
         role: cells(column).categories()
-        for role in ("user", "item", "domain")
+        for role in (("user", "item", "domain") if labels else ("user", "item"))
         if (column := getattr(schema, role)) is not None
     }
-    if schema.time is not None:
+    if labels and schema.time is not None:
         ids["time"] = cells(schema.time).times()
     if labels and schema.treatment is not None:
         ids["treatment"] = cells(schema.treatment.column).categories()

@@ -215,7 +215,8 @@ class Schema(Settings):
         return {task.name: task for task in self.tasks}[name]
 
     def columns(self, labels: bool = True) -> list[str]:
-        """Columns a file has to have, each once; without `labels` those that `predict` needs."""
+        """Columns a file has to have, each once; without `labels` those that `predict` needs:
+        neither labels and treatment, nor time and domain."""
         return list(dict.fromkeys(self._columns(labels)))
 
     def _columns(self, labels: bool) -> Iterator[str]:
@@ -226,8 +227,9 @@ class Schema(Settings):
             for task in self.tasks:
                 yield task.rule.column
                 yield from filter(None, [task.mask])
-        ids = [self.user, self.item, self.time, self.domain]
-        yield from filter(None, ids)
+        yield from filter(None, [self.user, self.item])
+        if labels:
+            yield from filter(None, [self.time, self.domain])
         if labels and self.treatment:
             yield self.treatment.column
 
