@@ -143,7 +143,7 @@ def _unknown_kind() -> None:
     ("harm", "expected"),
     [
         (_texts_in_label, "log.csv: row 2, column 'like': found 'yes', expected a number"),
-        (_constant_label, "task like: label `like` is 1 in all "),
+        (_constant_label, "log.csv: task like: label `like` is 1 in all "),
         (_missing_column, "log.csv: the schema names column 'film', which is not there"),
         (_duplicate_columns, "log.csv: columns must differ, found twice: film"),
         (_mixed_types, "log.csv: row 2, column 'age': found 'forty', expected a number"),

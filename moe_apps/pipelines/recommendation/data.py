@@ -88,7 +88,7 @@ def _in_memory(config: RecommendationConfig, table: Table, schema: Schema, sourc
     found = {name: len(part) for name, part in parts.items()}
     notes = _add_negatives(config, table, schema, parts) if settings.negatives else []
     learned = learn([parts["train"]], schema)
-    learned.check_labels()
+    learned.check_labels(source)
     facts = {
         **facts_of(config, source, learned, table.digest()),
         "rows": {name: len(part) for name, part in parts.items()},

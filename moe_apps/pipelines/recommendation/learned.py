@@ -50,11 +50,15 @@ class Learned:
     labels: Mapping[str, Spread]
     notes: tuple[str, ...] = ()
 
-    def check_labels(self) -> None:
-        """Raise `DataError` when a task has nothing to learn: no label, or always the same."""
+    def check_labels(self, source: str) -> None:
+        """Raise `DataError` when a task has nothing to learn: no label, or always the same.
+
+        Args:
+            source: Where the rows are from, for the message.
+        """
         for task in self.schema.tasks:
             label = self.labels[task.name]
-            where = f"task {task.name}: label `{task.label}`"
+            where = f"{source}: task {task.name}: label `{task.label}`"
             if not label.count:
                 raise DataError(f"{where} is missing in all {self.rows:,} training rows")
             if label.least == label.largest:

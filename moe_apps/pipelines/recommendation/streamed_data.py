@@ -58,7 +58,7 @@ def prepare_streamed(config: RecommendationConfig, source: Source) -> Prepared:
         }
     )
     learned = learn(samples.training_rows(source, config), source.schema)
-    learned.check_labels()
+    learned.check_labels(str(source.path))
     parts = {}
     for name, sample in samples.parts.items():
         if not samples.rows[name]:

@@ -68,8 +68,8 @@ def test_too_many_values_are_hashed_and_said() -> None:
 def test_a_label_without_information_is_refused(value: float, message: str) -> None:
     rows = table()
     constant = Table(rows.columns, {"like": np.full(60, value, np.float32)})
-    with pytest.raises(DataError, match=f"task like: label `like` {message}"):
-        learn([constant], SCHEMA).check_labels()
-    learn([rows], SCHEMA).check_labels()
+    with pytest.raises(DataError, match=f"a.csv: task like: label `like` {message}"):
+        learn([constant], SCHEMA).check_labels("a.csv")
+    learn([rows], SCHEMA).check_labels("a.csv")
     with pytest.raises(DataError, match="no training rows"):
         learn([], SCHEMA)
