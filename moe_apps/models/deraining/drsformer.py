@@ -50,7 +50,8 @@ class DRSformerBackbone(keras.Model):
 
     Example:
         >>> model = DRSformerBackbone.from_preset("tiny")
-        >>> outputs = model({"image": ops.zeros((1, 16, 24, 3))})
+        >>> image = ops.zeros((1, 16, 24, 3))
+        >>> outputs = model({"image": image, "front": None, "rear": None})
         >>> tuple(outputs["restored"].shape), tuple(outputs["routing"].shape)
         ((1, 16, 24, 3), (1, 8, 8))
     """

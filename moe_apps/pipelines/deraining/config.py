@@ -43,7 +43,7 @@ class DataSettings(Settings):
     protocol: Literal["auto", "A", "B", "C"] = "auto"
     kinds: tuple[Kind, ...] = ("streaks", "drops", "snow", "haze")
     levels: tuple[Level, ...] = ("light", "medium", "heavy")
-    test_size: int = Field(default=192, ge=16)
+    test_size: int = Field(default=160, ge=16)
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
@@ -115,14 +115,14 @@ class DerainingTrainSettings(TrainSettings):
     """
 
     epochs: int = Field(default=8, ge=1, le=100_000)
-    steps_per_epoch: int | None = Field(default=60, ge=1)
-    batch_size: int = Field(default=8, ge=1)
+    steps_per_epoch: int | None = Field(default=40, ge=1)
+    batch_size: int = Field(default=4, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     weight_decay: float = Field(default=1e-4, ge=0, le=10)
     clip_norm: float = Field(default=1.0, ge=0)
     ema: float = Field(default=0.98, ge=0, lt=1)
     final_fraction: float = Field(default=0.01, ge=0, le=1)
-    patch: int = Field(default=64, ge=8, multiple_of=8)
+    patch: int = Field(default=48, ge=8, multiple_of=8)
     augment: bool = True
     loss: Literal["l1", "charbonnier", "smooth_l1"] = "l1"
     edge: float = Field(default=0.0, ge=0)
@@ -174,7 +174,7 @@ class DerainingConfig(RunConfig):
 
     Example:
         >>> DerainingConfig(domain="deraining").train.patch
-        64
+        48
     """
 
     domain: str = "deraining"
