@@ -101,7 +101,7 @@ class MTMT(Ranker):
             )
             tower.build((None, None, width))
             # Effects are small beside the outcome itself: they start at 0.
-            tower.output_layer.kernel.assign(ops.zeros_like(tower.output_layer.kernel))
+            tower.output_layer.kernel.assign(ops.zeros(tower.output_layer.kernel.shape))
             towers[name] = tower
         return towers
 
