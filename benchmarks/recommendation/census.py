@@ -35,7 +35,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "recommendation_census.csv")
     args = parser.parse_args()
     data = prepare(settings("census.yaml", "mmoe", 0), args.data)
-    rows = baseline_rows(data) if args.baselines else []
+    rows = []
+    if args.baselines:
+        rows = baseline_rows(data)
+        keep(rows, args.output, ["system", "seed"])
     for name in args.systems:
         for seed in args.seeds:
             config = settings("census.yaml", name, seed, [*OWN[name], *args.set])
