@@ -90,8 +90,8 @@ class DataSettings(Settings):
     split: Literal["auto", "recording", "vehicle"] = "auto"
     train_fraction: float = Field(default=0.7, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    train_windows: int = Field(default=40_000, ge=1)
-    keep_share: float = Field(default=0.65, gt=0, lt=1)
+    train_windows: int = Field(default=80_000, ge=1)
+    keep_share: float = Field(default=0.8, gt=0, lt=1)
     simulator: SimulatorSettings = SimulatorSettings()
 
     @property
@@ -172,7 +172,7 @@ class ModelSettings(Settings):
 class TrajectoryTrainSettings(TrainSettings):
     """Training settings, with defaults for two CPU cores."""
 
-    epochs: int = Field(default=10, ge=1, le=100_000)
+    epochs: int = Field(default=8, ge=1, le=100_000)
     steps_per_epoch: int | None = Field(default=120, ge=1)
     batch_size: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)

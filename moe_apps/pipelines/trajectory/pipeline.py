@@ -45,7 +45,7 @@ def train(config: TrajectoryConfig, run: RunFolder, resume: bool) -> dict[str, A
     started = time.perf_counter()
     data = windowed_data(config)  # a mistake in the data stops here, with nothing written
     timing = {"data_seconds": time.perf_counter() - started}
-    models = {kind: build_model(config, kind, data.train) for kind in kinds(config)}
+    models = {kind: _built(config, kind, data) for kind in kinds(config)}
     source, digest = data.facts["source"], data.facts["digest"]
     with tracked_run(config, run, resume, source=source, digest=digest) as tracker:
         trained: dict[str, TrainingResult] = {}
@@ -84,6 +84,11 @@ def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
         if (run.path / file).is_file()
     }
     return _judged(config, data, models)[0]
+
+
+def _built(config: TrajectoryConfig, kind: str, data: TrajectoryData) -> TrajectoryModel:
+    set_seed(config.seed)  # the weights of one network do not depend on which others there are
+    return build_model(config, kind, data.train)
 
 
 def _train(

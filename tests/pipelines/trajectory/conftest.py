@@ -8,11 +8,14 @@ from moe_apps.pipelines.trajectory.tracks import Tracks
 
 TINY = {
     "data": {
+        "history": 1.0,
+        "horizon": 2.0,
+        "intention_window": 2.0,
         "train_windows": 300,
         "simulator": {"roads": 3, "vehicles": 24, "seconds": 30},
     },
     "model": {"preset": "tiny", "channels": 8, "expert_dim": 8, "head_dim": 8},
-    "train": {"epochs": 2, "steps_per_epoch": 4, "batch_size": 16},
+    "train": {"epochs": 2, "steps_per_epoch": 4, "batch_size": 16, "ema": 0.0},
     "evaluation": {
         "test_windows": 200, "validation_windows": 60, "lstm_units": 4, "batch_size": 64
     },
