@@ -49,7 +49,7 @@ def window(tile: int, overlap: int) -> FloatArray:
     """Weights of a tile's pixels along a side: 1 inside, a cosine down to near 0 at either end.
 
     Example:
-        >>> window(8, 2).round(2).tolist()
+        >>> [round(float(weight), 2) for weight in window(8, 2)]
         [0.15, 0.85, 1.0, 1.0, 1.0, 1.0, 0.85, 0.15]
     """
     weights = np.ones(tile, np.float32)
