@@ -246,6 +246,7 @@ def call(
     model: str,
     *,
     input: str | Path,
+    run: str | Path | None = None,
     set: Sequence[str] = (),
     output: str | Path | None = None,
     signature: str = "serving_default",
@@ -259,6 +260,7 @@ def call(
         url: `http://HOST:PORT` for REST, `grpc://HOST:PORT` for gRPC.
         model: Name of the served model, that of its domain.
         input: JSON, .npz, table, sound or image; `moe_apps.serving.client.files` says how.
+        run: Run of the model: with it the file is read as `predict` reads it.
         set: Inputs that are not in the file, as `name=value`.
         output: File for the answer, .json or .npz.
         signature: Signature of the model.
@@ -279,6 +281,7 @@ def call(
         ... # doctest: +SKIP
     """
     _needs("serving", "requests", *(["grpc"] if url.startswith("grpc:") else []))
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from moe_apps.serving.client.call import call as ask
     from moe_apps.serving.client.described import Which
 
@@ -286,6 +289,7 @@ def call(
         url,
         Which(model, version, label, signature),
         Path(input),
+        run=Path(run) if run else None,
         set=set,
         output=Path(output) if output else None,
         timeout=timeout,

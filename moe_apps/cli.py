@@ -274,6 +274,9 @@ def call(
     url: Annotated[str, typer.Argument(help="http://HOST:PORT or grpc://HOST:PORT of a server.")],
     model: Annotated[str, typer.Argument(metavar="DOMAIN", help="Name of the served model.")],
     input: Annotated[Path, typer.Option(help="What to answer for.")],
+    run: Annotated[
+        Path | None, typer.Option(help="Run of the model, to read the file as `predict` does.")
+    ] = None,
     set: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="An input that is not in the file."),
@@ -294,6 +297,7 @@ def call(
             url,
             model,
             input=input,
+            run=run,
             set=set or (),
             output=output,
             signature=signature,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from moe_apps.errors import DataError
+from moe_apps.errors import ConfigError, DataError
 from moe_apps.pipelines.config import RunConfig
 from moe_apps.pipelines.run_folder import RunFolder
 
@@ -139,3 +139,7 @@ class Domain(ABC):
     @abstractmethod
     def served(self, run: RunFolder) -> Served:
         """Return the trained model with the signatures it is exported with."""
+
+    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
+        """Return the inputs of `serving_default` for a file, read as `predict` reads it."""
+        raise ConfigError(f"{run.path}: the domain {self.name} makes no requests of files")

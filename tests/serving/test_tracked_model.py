@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+import requests
+import uvicorn
 
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracking import tracked
@@ -85,6 +89,36 @@ def test_a_process_without_moe_apps_gets_the_same_forecasts(
     np.testing.assert_allclose(np.load(tmp_path / "forecast.npy"), expected, atol=1e-4)
     expected = default(**served.example)["forecast"]
     np.testing.assert_allclose(np.load(tmp_path / "example.npy"), expected, atol=1e-4)
+
+
+def test_mlflow_models_serve_answers(
+    run: RunFolder, store: str, tiny_domain: TinyForecasting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the application that `mlflow models serve` runs."""
+    from mlflow.pyfunc import scoring_server
+
+    if not quiet_client(store).search_registered_models():
+        tracked_model.log(run)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    listening = socket.create_server(("127.0.0.1", 0))
+    app = scoring_server.init(mlflow.pyfunc.load_model("models:/tiny/1"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert requests.get(f"{url}/ping", timeout=60).status_code == 200
+        body = {"inputs": {"history": history().tolist(), "horizon": 9}}
+        response = requests.post(f"{url}/invocations", json=body, timeout=60)
+        assert response.status_code == 200, response.text
+        found = response.json()["predictions"]["forecast"]
+        bad = requests.post(f"{url}/invocations", json={"inputs": {"x": 1}}, timeout=60)
+        assert bad.status_code == 400
+    finally:
+        server.should_exit = True
+        thread.join()
+    expected = tiny_domain.served(run).signatures["serving_default"](history(), 9)["forecast"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_each_run_becomes_a_version(run: RunFolder, store: str) -> None:

@@ -61,5 +61,10 @@ class Forecasting(Domain):
 
         return served(run)
 
+    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.forecasting.prediction import request
+
+        return request(run, input)
+
 
 DOMAIN = Forecasting()

@@ -59,6 +59,22 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     return {"rows": len(table), "output": str(output), "notes": list(panel.notes)}
 
 
+def request(run: RunFolder, input: Path) -> dict[str, Any]:
+    """What a served forecaster is asked for the series of a file; see `Domain.request`.
+
+    A series that is shorter than the longest has NaN before its first value, which the served
+    model fills; `predict` leaves these points out.
+    """
+    config = run.read_config(ForecastingConfig)
+    panel = read_data(config.data, input)
+    length = min(max(map(len, panel.series)), config.data.look_back)
+    history = np.full((len(panel.series), length), np.nan, np.float32)
+    for row, series in enumerate(panel.series):
+        last = series.values[-length:]
+        history[row, length - len(last) :] = last
+    return {"history": history, "horizon": np.array(config.data.horizon, np.int32)}
+
+
 def forecast_panel(
     run: RunFolder, config: ForecastingConfig, panel: Panel
 ) -> npt.NDArray[np.float64]:

@@ -119,5 +119,10 @@ class Recommendation(Domain):
 
         return served(run)
 
+    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.recommendation.prediction import request
+
+        return request(run, input)
+
 
 DOMAIN = Recommendation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,29 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     return {"rows": len(table), "output": str(output), "notes": notes}
 
 
+def request(run: RunFolder, input: Path) -> dict[str, Any]:
+    """What a served recommender is asked for the rows of a file; see `Domain.request`."""
+    from moe_apps.pipelines.recommendation.served_inputs import raw_of
+
+    preprocessing = load_preprocessing(run)
+    parts = [raw_of(preprocessing, chunk) for chunk in _chunks(run, preprocessing, input)[0]]
+    if not parts:
+        raise ConfigError(f"{input}: has no rows to answer for")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _chunks(
+    run: RunFolder, preprocessing: Preprocessing, path: Path
+) -> tuple[Iterator[Table], Any]:
+    """Rows of a file with the histories of their users, and where they come from."""
+    schema = preprocessing.schema
+    source = open_source(path, schema, labels=False)
+    if not any(one.history_of for one in schema.sequences):
+        return source.chunks(), source
+    latest = pd.read_parquet(run.path / USERS_FILE)
+    return (join_histories(chunk, schema, latest) for chunk in source.chunks()), source
+
+
 def _is_list_of_users(path: Path, preprocessing: Preprocessing) -> bool:
     schema = preprocessing.schema
     if schema.user is None or schema.item is None:
@@ -73,13 +97,9 @@ def _answered(
     effects = (
         effect_function(model, config.evaluation.batch_size) if preprocessing.treatments else None
     )
-    source = open_source(path, preprocessing.schema, labels=False)
-    histories = any(one.history_of for one in preprocessing.schema.sequences)
-    latest = pd.read_parquet(run.path / USERS_FILE) if histories else None
+    chunks, source = _chunks(run, preprocessing, path)
     frames = []
-    for chunk in source.chunks():
-        if latest is not None:
-            chunk = join_histories(chunk, preprocessing.schema, latest)
+    for chunk in chunks:
         inputs = preprocessing.inputs(chunk)
         columns = _ids(chunk, preprocessing)
         for task, values in answer(inputs).items():

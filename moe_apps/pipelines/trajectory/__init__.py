@@ -63,5 +63,10 @@ class Trajectory(Domain):
 
         return served(run)
 
+    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.trajectory.prediction import request
+
+        return request(run, input)
+
 
 DOMAIN = Trajectory()

@@ -40,18 +40,8 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     if output.is_dir() or not output.parent.is_dir():
         raise ConfigError(f"{output}: is no file that can be written; its folder must exist")
     config = run.read_config(TrajectoryConfig)
-    tracks = load_tracks(config.data, config.seed, input)
-    cutter = WindowCutter(tracks, config.data, config.model.sites)
-    rows = cutter.ends()
-    # Of a vehicle that was lost and found again, the last piece counts.
-    owner = tracks.table.loc[rows, ["recording", "vehicle"]].reset_index(drop=True)
-    rows = rows[~owner.duplicated(keep="last").to_numpy()]
-    if not len(rows):
-        longest = (cutter.last - cutter.first + 1).max() / config.data.rate
-        raise DataError(
-            f"{input}: no track is as long as the history of {config.data.history:g} s; "
-            f"the longest without a gap has {longest:g} s"
-        )
+    cutter, rows = _ends(config, input)
+    tracks = cutter.tracks
     answer = answering(
         load_model(run.model_file), min(config.evaluation.batch_size, max(len(rows), 1))
     )(cutter.cut(rows, future=False))
@@ -69,6 +59,35 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
             f"{config.data.history:g} s without a gap: nothing is predicted for them"
         )
     return {"rows": len(table), "output": str(output), "notes": notes}
+
+
+def request(run: RunFolder, input: Path) -> dict[str, Any]:
+    """What a served model is asked for the ends of the tracks of a file; see `Domain.request`."""
+    cutter, rows = _ends(run.read_config(TrajectoryConfig), input)
+    inputs: dict[str, Any] = dict(cutter.cut(rows, future=False).inputs)
+    origin = cutter.position[rows].astype(np.float32)
+    inputs["ego"] = inputs["ego"] + origin[:, None]
+    inputs["neighbours"] = (
+        inputs["neighbours"] + origin[:, None, None] * inputs["present"][..., None]
+    )
+    return inputs
+
+
+def _ends(config: TrajectoryConfig, input: Path) -> tuple[WindowCutter, npt.NDArray[np.int64]]:
+    """The tracks of a file, and the row at which the last piece of each vehicle ends."""
+    tracks = load_tracks(config.data, config.seed, input)
+    cutter = WindowCutter(tracks, config.data, config.model.sites)
+    rows = cutter.ends()
+    # Of a vehicle that was lost and found again, the last piece counts.
+    owner = tracks.table.loc[rows, ["recording", "vehicle"]].reset_index(drop=True)
+    rows = rows[~owner.duplicated(keep="last").to_numpy()]
+    if not len(rows):
+        longest = (cutter.last - cutter.first + 1).max() / config.data.rate
+        raise DataError(
+            f"{input}: no track is as long as the history of {config.data.history:g} s; "
+            f"the longest without a gap has {longest:g} s"
+        )
+    return cutter, rows
 
 
 def _table(

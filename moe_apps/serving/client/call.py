@@ -11,6 +11,9 @@ import yaml
 
 from moe_apps.errors import ConfigError
 from moe_apps.pipelines.atomic_files import write_json, written_whole
+from moe_apps.pipelines.domain import Domain
+from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.registry import DOMAINS
 from moe_apps.serving.client.connection import connect
 from moe_apps.serving.client.described import Which
 from moe_apps.serving.client.files import inputs_from
@@ -21,6 +24,7 @@ def call(
     which: Which,
     path: Path,
     *,
+    run: Path | None = None,
     set: Sequence[str] = (),
     output: Path | None = None,
     timeout: float = 30.0,
@@ -31,6 +35,7 @@ def call(
         url: address of the server.
         which: model, version and signature.
         path: file of inputs.
+        run: run of the model; with it the file is read as `moe-apps predict` reads it.
         set: inputs as `name=value`, the value in YAML, such as `horizon=24`.
         output: file to write the outputs to, `.json` or `.npz`.
         timeout: seconds.
@@ -44,12 +49,25 @@ def call(
     try:
         signature = client.signature(which)
         given = dict(_setting(text) for text in set)
-        outputs = client.predict(which, inputs_from(path, signature, given))
+        if run is None:
+            inputs = inputs_from(path, signature, given)
+        else:
+            inputs = {**_read_by(run, which.model, path), **given}
+        outputs = client.predict(which, inputs)
     finally:
         client.close()
     if output is not None:
         _write(outputs, output)
     return outputs
+
+
+def _read_by(run: Path, model: str, path: Path) -> dict[str, Any]:
+    folder = RunFolder.open(run)
+    name = str(folder.read_details().get("domain"))
+    if name != model:
+        raise ConfigError(f"{run}: is a run of {name}, not of {model}")
+    domain: Domain = DOMAINS.get(name)
+    return domain.request(folder, path)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -6,8 +6,9 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -53,43 +54,45 @@ def running(settings: ServerSettings) -> Iterator[Running]:
         >>> with running(ServerSettings(Path("served"))) as server:  # doctest: +SKIP
         ...     requests.get(f"{server.rest}/v1/models/forecasting").json()
     """
-    listening = _listening(settings)
     models = _models(settings)
     metrics = Metrics(models)
-    batching = Batching(
-        threads=settings.threads,
-        max_rows=settings.max_batch_rows,
-        max_waiting=settings.max_waiting,
-        seen=metrics.run,
-    )
-    grpc = grpc_server(settings, models, batching, metrics)
-    grpc_port = _grpc_port(grpc, settings)
-    rest = uvicorn.Server(
-        uvicorn.Config(
-            rest_app(settings, models, batching, metrics),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=max(int(settings.grace), 1),
+    with ExitStack() as stack:
+        listening = stack.enter_context(closing(_listening(settings)))
+        stack.callback(models.stop)
+        batching = Batching(
+            threads=settings.threads,
+            max_rows=settings.max_batch_rows,
+            max_waiting=settings.max_waiting,
+            seen=metrics.run,
         )
-    )
-    thread = threading.Thread(target=rest.run, args=([listening],), name="rest")
-    try:
+        stack.callback(batching.close)
+        grpc = grpc_server(settings, models, batching, metrics)
+        grpc_port = _grpc_port(grpc, settings)
+        rest = uvicorn.Server(
+            uvicorn.Config(
+                rest_app(settings, models, batching, metrics),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=max(int(settings.grace), 1),
+            )
+        )
+        thread = threading.Thread(target=rest.run, args=([listening],), name="rest")
         models.start()
-        listening.listen(2048)  # from here on callers are kept waiting, not refused
-        grpc.start()
-        thread.start()
-        host, port = listening.getsockname()[:2]
-        yield Running(f"http://{host}:{port}", f"{host}:{grpc_port}", models, batching)
-    finally:
-        rest.should_exit = True
-        stopped = grpc.stop(settings.grace)
-        if thread.ident is not None:
+        listening.listen(2048)
+        try:
+            grpc.start()
+            thread.start()
+            while not rest.started and thread.is_alive():
+                time.sleep(0.005)
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            port = listening.getsockname()[1]
+            yield Running(f"http://{host}:{port}", f"{host}:{grpc_port}", models, batching)
+        finally:
+            rest.should_exit = True
+            stopped = grpc.stop(settings.grace)
             thread.join()
-        stopped.wait()
-        batching.close()
-        models.stop()
-        listening.close()
+            stopped.wait()
 
 
 def serve(settings: ServerSettings) -> None:
@@ -148,7 +151,8 @@ def _listening(settings: ServerSettings) -> socket.socket:
 
 
 def _grpc_port(server: object, settings: ServerSettings) -> int:
-    where = f"{settings.host}:{settings.grpc_port}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    where = f"{host}:{settings.grpc_port}"
     try:
         port: int = server.add_insecure_port(where)  # type: ignore[attr-defined]
     except RuntimeError:
