@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from fine_tuning import Trainer
+from seeds import WITHOUT_SEED, put
 
 from moe_apps.pipelines.trajectory.answers import Answer
 from moe_apps.pipelines.trajectory.baselines import constant_acceleration, constant_velocity
@@ -53,15 +54,10 @@ def main() -> None:
     given = arguments.parse_args()
     tracks = concatenate([read_tracks(given.data / f"{name}.xml") for name in SCENARIOS])
     study = Study(tracks)
-    rows = study.baselines()
+    order = ("seed", "system", "site", "seconds")
+    table = put(study.baselines(), given.output, order)
     for seed in given.seeds:
-        rows += study.networks(seed)
-    table = pd.DataFrame(rows)
-    if given.output.exists():
-        before = pd.read_csv(given.output)
-        kept = ~before["seed"].isin([-1, *given.seeds])
-        table = pd.concat([table, before[kept]])
-    table.sort_values(["seed", "system", "site", "seconds"]).to_csv(given.output, index=False)
+        table = put(study.networks(seed), given.output, order)
     print(table[table["site"] == "all"].to_string())
 
 
@@ -86,7 +82,7 @@ class Study:
         ):
             forecast = predict(self.windows, self.config.data).forecast
             assert forecast is not None
-            rows += self.errors(forecast, system, seed=-1)
+            rows += self.errors(forecast, system, seed=WITHOUT_SEED)
         return rows
 
     def networks(self, seed: int) -> list[dict[str, Any]]:
