@@ -8,7 +8,13 @@ import keras
 from keras import ops
 
 from moe_apps.models.trajectory import losses
-from moe_apps.models.trajectory.features import TrackFeatures, constant_velocity, surroundings
+from moe_apps.models.trajectory.features import (
+    FEATURES,
+    SURROUNDINGS,
+    TrackFeatures,
+    constant_velocity,
+    surroundings,
+)
 from moe_apps.models.trajectory.tasks import INTENTIONS, TASKS
 
 SITE_DIM = 8
@@ -125,9 +131,17 @@ class TrajectoryModel(keras.Model):
             for task, size in sizes.items()
         }
         self.head_layers = [layer for head in self.heads.values() for layer in head]
+        context = (1, SURROUNDINGS) if self.context else None
         if self.site_embedding is not None:
             self.site_embedding.build((None,))
-        self(self.example(batch=1))
+            context = (1, SURROUNDINGS + SITE_DIM)
+        features = (1, self.history_steps, len(FEATURES))
+        if not self.encoder.built:
+            self.encoder.build(features, context)
+        answers, _ = self.encoder(ops.zeros(features), ops.zeros(context) if context else None)
+        for task, (hidden, output) in self.heads.items():
+            hidden.build(answers[task].shape)
+            output.build((None, self.head_dim))
         self.built = True
 
     def example(self, batch: int = 1) -> dict[str, Any]:

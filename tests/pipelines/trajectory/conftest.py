@@ -17,7 +17,8 @@ TINY = {
     "model": {"preset": "tiny", "channels": 8, "expert_dim": 8, "head_dim": 8},
     "train": {"epochs": 2, "steps_per_epoch": 4, "batch_size": 16, "ema": 0.0},
     "evaluation": {
-        "test_windows": 200, "validation_windows": 60, "lstm_units": 4, "batch_size": 64
+        "test_windows": 200, "validation_windows": 60, "lstm": False, "lstm_units": 4,
+        "batch_size": 64,
     },
 }  # fmt: skip
 """Settings of a run that takes seconds."""
