@@ -147,13 +147,12 @@ class OperationExperts(keras.layers.Layer):
             weights = ops.reshape(weights, (-1, *ones, *weights.shape[1:]))
         count = len(self.operations)
         x = self.entry(x)
-        scales = ops.cast(weights, x.dtype)
+        scales = ops.cast(weights, x.dtype)[..., None]  # (batch, *positions or ones, steps, n, 1)
+        wide = (*ops.shape(x)[:-1], count * x.shape[-1])
         for step, mixer in enumerate(self.mixers):
-            scaled = [
-                expert(x) * scales[..., step, number, None]
-                for number, expert in enumerate(self.experts[step * count : (step + 1) * count])
-            ]
-            x = x + mixer(ops.concatenate(scaled, axis=-1))
+            experts = self.experts[step * count : (step + 1) * count]
+            outputs = ops.stack([expert(x) for expert in experts], axis=-2)
+            x = x + mixer(ops.reshape(outputs * scales[..., step, :, :], wide))
         return (x, {"weights": given}) if return_routing else x
 
     def get_config(self) -> dict[str, Any]:
