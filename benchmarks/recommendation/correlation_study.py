@@ -108,11 +108,12 @@ def directions(seed: int, correlation: float, scale: float) -> np.ndarray:
 def study(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Train all copies of one model; a row each with its errors."""
     runs = [(p, s, r) for p in args.correlations for s in range(args.seeds) for r in args.rates]
-    weights = []
-    for _, seed, _ in runs:
+    first: dict[int, list[np.ndarray]] = {}
+    for seed in range(args.seeds):  # the same first weights for every p and learning rate
         keras.utils.set_random_seed(seed)
         model = build(name)
-        weights.append([np.asarray(v) for v in model.trainable_variables])
+        first[seed] = [np.asarray(v) for v in model.trainable_variables]
+    weights = [first[seed] for _, seed, _ in runs]
     stacked = [jnp.stack(values) for values in zip(*weights, strict=True)]
     of_data = jnp.stack([directions(s, p, args.scale) for p, s, _ in runs])
     rates = jnp.array([r for *_, r in runs])
