@@ -7,8 +7,8 @@ is trained on one drive and judged on the whole of the other, and the reverse, f
 TMMOE from the simulator (zero-shot), the same fine-tuned on the training drive, TMMOE trained on
 that drive alone, and a threshold on how far the vehicle has moved aside. The threshold, and for the
 networks the weight of keeping the lane, are those of the best macro F1 on the training drive. None
-is told the lane, or where other vehicles are. Rows of other seeds that the
-result file has already are kept.
+is told the lane, or where other vehicles are. Rows of other seeds that the result file has already
+are kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
         "history": 7,
         "horizon": 3,
         "velocity_seconds": 2,
-        "intention_window": 3,
+        "intention_window": 4,
         # Errors as wide as the drives' own steps aside from fix to fix while they keep a lane
         # (0.22 to 0.33 m, from the median of their amounts).
         "simulator": {"noise": 0.07, "drift": 0.4, "seconds": 160},
@@ -118,9 +118,10 @@ class Threshold:
         y = windows.inputs["ego"][..., 1].astype(float)
         from_here = y[:, -1 - self.steps] if self.steps else np.median(y, axis=1)
         aside = (y[:, -1] - from_here) / self.metres
-        logits = np.stack([np.ones_like(aside), aside, -aside], axis=1)
-        # So steep that what is beyond the threshold is told apart from what is not.
-        odds = np.exp(4 * (logits - logits.max(axis=1, keepdims=True)))
+        far = 1 + np.abs(aside)
+        # More than 2 beyond the threshold, and ever more without running into 1.
+        left = np.where(aside > 0, far, 1 / far)
+        odds = np.stack([np.full_like(far, 2), left, 1 / left], axis=1)
         return Answer(probability=odds / odds.sum(axis=1, keepdims=True))
 
     @classmethod
@@ -220,7 +221,7 @@ def anticipated(probability: npt.NDArray[Any] | None, windows: Windows) -> dict[
     side = probability[:, 1:].argmax(axis=1) + 1
     seen = (change > threshold) & (side == windows.intention)
     found = {}
-    for step in (1, 2, 3):
+    for step in (1, 2, 3, 4):
         at = (windows.intention > KEEP) & (windows.to_crossing.round() == step)
         found[f"seen_{step - 1}_to_{step}_s"] = float(seen[at].mean())
         if step == 1:

@@ -44,8 +44,8 @@ def test_threshold_says_a_side_once_the_vehicle_has_moved() -> None:
     windows = _drives()
     answer = gps_lane_changes.Threshold(steps=1, metres=0.3)(windows)
     guess = answer.probability.argmax(axis=1)
-    # 0.58 m a second from 3 s before the crossing on: seen at 2 s and at 1 s, not at 3 s.
-    for time, seen in ((3, False), (2, True), (1, True)):
+    # 0.58 m a second from 3 s before the crossing on: seen at 2 s and at 1 s, not at 4 s and 3 s.
+    for time, seen in ((4, False), (3, False), (2, True), (1, True)):
         at = windows.to_crossing == time
         assert ((guess == windows.intention)[at] == seen).all()
     assert (guess[windows.intention == KEEP] == KEEP).mean() > 0.9
@@ -62,6 +62,7 @@ def test_lane_changes_seen_before_the_crossing() -> None:
         "seen_0_to_1_s": 1.0,
         "seen_1_to_2_s": 1.0,
         "seen_2_to_3_s": 0.0,
+        "seen_3_to_4_s": 0.0,
     }
     # The other side is not seen.
     turned = answer.probability[:, [KEEP, RIGHT, LEFT]]
