@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from fine_tuning import Trainer, alone
 from seeds import WITHOUT_SEED, put
 from sklearn.metrics import f1_score
@@ -29,7 +30,7 @@ from moe_apps.pipelines.trajectory.batches import balanced_rows
 from moe_apps.pipelines.trajectory.config import TrajectoryConfig
 from moe_apps.pipelines.trajectory.data import windowed_data
 from moe_apps.pipelines.trajectory.gps_trips import read_trip
-from moe_apps.pipelines.trajectory.labels import KEEP
+from moe_apps.pipelines.trajectory.labels import KEEP, crossings
 from moe_apps.pipelines.trajectory.metrics import balanced, score
 from moe_apps.pipelines.trajectory.tracks import vehicles
 from moe_apps.pipelines.trajectory.windows import WindowCutter, Windows
@@ -70,6 +71,13 @@ def main() -> None:
         threshold = Threshold.tuned(drives[trip, receiver].judged)
         row = judged(threshold(other.judged), other.judged, "threshold", WITHOUT_SEED)
         rows.append(place | row | {"tuned": str(threshold)})
+    moves = [
+        {"trip": trip, "receiver": receiver} | row
+        for (trip, receiver), drive in drives.items()
+        for row in moved_aside(drive)
+    ]
+    name = given.output.name.replace("lane_changes", "moved_aside")
+    pd.DataFrame(moves).to_csv(given.output.with_name(name), index=False)
     order = ("trained_on", "receiver", "system", "seed")
     table = put(rows, given.output, order)
     for seed in given.seeds:
@@ -90,6 +98,7 @@ class Drive:
         self.cutter = WindowCutter(tracks, self.config.data)
         self.rows = self.cutter.rows()
         self.stretch = vehicles(tracks.table)
+        self.crossing = crossings(tracks)
         windows = alone(self.cutter.cut(self.rows))
         self.judged = windows.take(np.flatnonzero(windows.judged))
 
@@ -100,6 +109,33 @@ class Drive:
         chosen = np.isin(self.stretch[self.rows], order[: len(order) // 4])
         training = balanced_rows(self.cutter, self.rows[~chosen], 0.6, 100_000, seed)
         return alone(self.cutter.cut(training)), alone(self.cutter.cut(self.rows[chosen]))
+
+
+def moved_aside(drive: Drive) -> list[dict[str, Any]]:
+    """How far a vehicle has moved aside, in the median of the changes, from 8 s before on.
+
+    Fix 0 is the first in the new lane, so 0 to 1 s after the annotated moment. `keeping` is the
+    spread of the same move where the lane is kept: 1.48 times the median of its amount.
+    """
+    cutter, rows = drive.cutter, []
+    y = cutter.position[:, 1]
+    at = np.flatnonzero(drive.crossing)
+    kept = np.flatnonzero(cutter.intention == KEEP)
+    for step in range(-7, 5):
+        there = at[(at - 8 >= cutter.first[cutter.piece[at]]) & (at + step <= len(y) - 1)]
+        there = there[cutter.piece[there] == cutter.piece[there + step]]
+        move = (y[there + step] - y[there - 8]) * drive.crossing[there]
+        back = kept[kept - (step + 8) >= cutter.first[cutter.piece[kept]]]
+        wander = np.abs(y[back] - y[back - step - 8])
+        rows.append(
+            {
+                "fix": step,
+                "median_move": float(np.median(move)),
+                "keeping": float(1.4826 * np.median(wander)),
+                "changes": len(there),
+            }
+        )
+    return rows
 
 
 class Threshold:
