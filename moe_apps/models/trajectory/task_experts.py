@@ -21,7 +21,8 @@ EXPERTS = ("dense", "gru", "tcn")
 class TaskExperts(keras.layers.Layer):
     """Mixes experts for each of the three tasks.
 
-    Gates, softmax over the experts they see, read the last step (and the context):
+    Gates, softmax over the experts they see, read the last step (and the context), normalised over
+    its features: on raw features their logits grow until each task has one expert for good.
 
     - `mmoe`: one a task over all experts (Ma et al. 2018, KDD);
     - `omoe`: one for all tasks, its ablation;
@@ -83,11 +84,18 @@ class TaskExperts(keras.layers.Layer):
         self.gate, self.experts, self.num_experts = gate, experts, num_experts
         self.units, self.gate_dropout, self.seed = units, gate_dropout, seed
         self.mixture: Any = None
+        self.gate_normalization = (
+            None
+            if gate == "shared_bottom"
+            else keras.layers.LayerNormalization(dtype=self.dtype_policy, name="gate_normalization")
+        )
 
     def build(self, sequence_shape: Any, context_shape: Any = None) -> None:
         _, steps, features = sequence_shape
         seen = features + (0 if context_shape is None else context_shape[-1])
         common = {"dtype": self.dtype_policy, "name": "mixture"}
+        if self.gate_normalization is not None:
+            self.gate_normalization.build((None, seen))
         if self.gate == "shared_bottom":
             self.mixture = ExpertSet(self._bank(1, steps), **common)
             self.mixture.build((None, self._read(steps, features)))
@@ -121,6 +129,8 @@ class TaskExperts(keras.layers.Layer):
     ) -> tuple[dict[str, Any], Any]:
         last = sequence[:, -1]
         seen = last if context is None else ops.concatenate([last, context], axis=-1)
+        if self.gate_normalization is not None:
+            seen = self.gate_normalization(seen)
         if self.gate in ("cgc", "ple"):
             answers, gates = self.mixture(seen, return_gates=True, training=training)
             gates = gates if self.gate == "cgc" else gates[-1]

@@ -35,8 +35,10 @@ def test_the_mixture_by_hand(sequence):
     kernel, bias = (array(w) for w in pool.sets["shared"].bank.stacked_weights)
     last = sequence[:, -1]
     experts = np.maximum(np.einsum("bd,edu->beu", last, kernel) + bias[:, 0], 0)
+    spread = np.sqrt(last.var(axis=-1, keepdims=True) + layer.gate_normalization.epsilon)
+    normal = (last - last.mean(axis=-1, keepdims=True)) / spread
     for number, task in enumerate(TASKS):
-        logits = last @ array(pool.gates[task].kernel)
+        logits = normal @ array(pool.gates[task].kernel)
         weights = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
         np.testing.assert_allclose(array(gates)[:, number], weights, atol=1e-5)
         mixed = np.einsum("be,beu->bu", weights, experts)
@@ -90,6 +92,12 @@ def test_convolutional_experts_are_causal_dilated_convolutions(sequence):
             convolution.set_weights([kernel.reshape(3, width, 3), bias])
             x = array(convolution(x))
         np.testing.assert_allclose(found[expert], x[:, -1], atol=1e-5)
+
+
+def test_large_features_do_not_make_gates_hard(sequence):
+    layer = TaskExperts("mmoe", num_experts=3, units=4)
+    gates, other = (array(layer(scale * sequence)[1]) for scale in (1.0, 1000.0))
+    np.testing.assert_allclose(other, gates, atol=1e-2)
 
 
 @pytest.mark.parametrize("experts", ["gru", "tcn"])

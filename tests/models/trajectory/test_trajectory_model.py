@@ -22,7 +22,8 @@ def test_size_by_hand():
     convolution = 3 * channels * channels + 2 * channels  # kernel, bias and length
     first = 3 * features * channels + 2 * channels + convolution + (features + 1) * channels
     tcn = first + 2 * convolution  # two levels see 13 steps
-    mixture = experts * (channels + 1) * units + 3 * channels * experts
+    gates = 3 * channels * experts + 2 * channels  # and their normalisation
+    mixture = experts * (channels + 1) * units + gates
     hidden = 3 * (units + 1) * head
     outputs = (head + 1) * (2 * steps + 3 * steps + 3)
     statistics = 2 * features + 2 * 5
