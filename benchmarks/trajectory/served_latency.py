@@ -50,8 +50,8 @@ def saved_model(run: Path) -> dict[str, Callable[[Any], Any]]:
 
     model = tf.saved_model.load(str(run / "saved_model" / "1"))
     served = model.signatures["serving_default"]
-    loaded = {name for name in ("keras", "moe_apps") if name in sys.modules}
-    assert not loaded, f"this process was to have TensorFlow alone, but has {loaded}"
+    # TensorFlow itself imports keras; what matters is that none of ours is needed.
+    assert "moe_apps" not in sys.modules
     return {"SavedModel, TensorFlow alone": lambda inputs: served(**inputs)["forecast"]}
 
 
