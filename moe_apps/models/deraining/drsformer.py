@@ -25,7 +25,8 @@ class DRSformerBackbone(keras.Model):
     three decoder levels of `SparseTransformerBlock`, a second compensator, and a 3 x 3
     convolution to three channels, added to the image. Going down halves height and width and
     doubles the channels; decoder levels see the encoder's features, and the last one keeps
-    `2 width` channels. No convolution has a bias.
+    `2 width` channels. No convolution has a bias. The last one starts at 0 (ours), so that
+    training starts from the image as it is.
 
     Source: Chen et al. 2023, "Learning A Sparse Transformer Network for Effective Image
     Deraining" (DRSformer), CVPR, arXiv 2303.11950. Options that the source lacks: `k`, `spatial`,
@@ -79,9 +80,9 @@ class DRSformerBackbone(keras.Model):
             raise ValueError(f"`blocks` must be four numbers, at least 1. Received: {blocks}")
 
         # === Layers ===
-        def convolution(channels: int, name: str, size: int = 3) -> keras.layers.Layer:
+        def convolution(channels: int, name: str, size: int = 3, **more: Any) -> Any:
             return keras.layers.Conv2D(
-                channels, size, padding="same", use_bias=False, dtype=dtype, name=name
+                channels, size, padding="same", use_bias=False, dtype=dtype, name=name, **more
             )
 
         def level(x: Any, number: int, name: str) -> Any:
@@ -137,8 +138,8 @@ class DRSformerBackbone(keras.Model):
                 x = convolution(width * 2**number, f"reduce_{number + 1}", size=1)(x)
             x = level(x, number, f"decoder_{number + 1}")
         x = compensate(x, rear, "rear_compensator")
-        residual = ops.cast(convolution(3, "output")(x), "float32")
-        outputs = {"restored": image + residual}
+        residual = convolution(3, "output", kernel_initializer="zeros")(x)
+        outputs = {"restored": image + ops.cast(residual, "float32")}
         if compensator:
             outputs["routing"] = ops.concatenate(routings, axis=-2)
         super().__init__({"image": image, "front": front, "rear": rear}, outputs, **kwargs)

@@ -25,7 +25,8 @@ class MoFMEBackbone(keras.Model):
 
     Convolutions on the image (scaled to [-1, 1]), an 8 x 8 convolution of stride 8 to tokens,
     layers of attention and `ExpertPath`, back to pixels, and convolutions to the image. As in the
-    released code there are no positions.
+    released code there are no positions. With `residual` the last convolution starts at 0, so that
+    training starts from the image as it is.
 
     Source: Zhang et al. 2023, "Efficient Deweather Mixture-of-Experts with Uncertainty-Aware
     Feature-Wise Linear Modulation", arXiv 2312.16610, and its released code. Ours: `residual`;
@@ -127,7 +128,8 @@ class MoFMEBackbone(keras.Model):
         like = AsGrid(dtype=dtype, name="grid")
         x = TokensToPixels(PATCH, first, dtype=dtype, name="pixels")(like(tokens, grid))
         x = convolution(second, "tail")(convolutions("tail_0")(x))
-        x = convolution(3, "output")(convolutions("tail_1")(x))
+        first_output = {"kernel_initializer": "zeros"} if residual else {}
+        x = convolution(3, "output", **first_output)(convolutions("tail_1")(x))
         x = ops.cast(x, "float32")
         outputs = {"restored": image + x if residual else ops.sigmoid(x)}
         if weights:

@@ -13,7 +13,7 @@ class UNetBackbone(keras.Model):
     """Two 3 x 3 convolutions a level, three levels down and up again, and skips between them.
 
     Going down takes the maximum of 2 x 2 pixels and doubles the channels. The output is added to
-    the image.
+    the image, and starts at 0.
 
     Source: Ronneberger et al. 2015, "U-Net: Convolutional Networks for Biomedical Image
     Segmentation", arXiv 1505.04597; padded convolutions and the residual output are ours.
@@ -62,7 +62,7 @@ class UNetBackbone(keras.Model):
             x = convolutions(
                 ops.concatenate([x, skips[level]], axis=-1), channels, f"decoder_{level}"
             )
-        x = keras.layers.Conv2D(3, 1, dtype=dtype, name="output")(x)
+        x = keras.layers.Conv2D(3, 1, kernel_initializer="zeros", dtype=dtype, name="output")(x)
         super().__init__({"image": image}, {"restored": image + ops.cast(x, "float32")}, **kwargs)
         self.width = width
         self.layer_dtype = dtype

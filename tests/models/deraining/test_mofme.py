@@ -79,8 +79,8 @@ def test_without_residual_the_image_is_made_anew(image):
     assert np.corrcoef(restored.ravel(), image.ravel())[0, 1] < 0.9
 
 
-def test_a_saved_model_is_the_same_after_loading(image, tmp_path):
-    model = Restorer(MoFMEBackbone(**SMALL))
+def test_a_saved_model_is_the_same_after_loading(image, tmp_path, lively):
+    model = Restorer(lively(MoFMEBackbone(**SMALL)))
     expected = in_mode(model.restore, QUICKEST)(image)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
