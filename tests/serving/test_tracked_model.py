@@ -81,7 +81,7 @@ def test_a_process_without_moe_apps_gets_the_same_forecasts(
         cwd=tmp_path,
         env={"MLFLOW_TRACKING_URI": store, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
         check=True,
-        timeout=120,
+        timeout=600,
     )
     served = tiny_domain.served(run)
     default = served.signatures["serving_default"]

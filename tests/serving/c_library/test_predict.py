@@ -46,13 +46,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
     ]
     for command in commands:
-        subprocess.run(command, check=True, timeout=120)
+        subprocess.run(command, check=True, timeout=600)
     return folder / "predict"
 
 
 def ask(program: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [program, folder, *map(str, arguments)], capture_output=True, text=True, timeout=120
+        [program, folder, *map(str, arguments)], capture_output=True, text=True, timeout=600
     )
 
 
