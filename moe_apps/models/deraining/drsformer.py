@@ -16,7 +16,7 @@ from moe_apps.models.deraining.sparse_transformer_block import SparseTransformer
 HEADS = (1, 2, 4, 8)
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class DRSformerBackbone(keras.Model):
     """Predicts what has to be added to a rainy image.
 

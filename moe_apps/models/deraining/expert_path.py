@@ -14,7 +14,7 @@ from moe_apps.registry import ROUTERS
 Kind = Literal["modulation", "ffn", "dense"]
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class ExpertPath(keras.layers.Layer):
     """Layer normalisation, experts, and what is behind them.
 

@@ -14,7 +14,7 @@ SPATIAL_CELL = 8
 """Pixels on each side of a square that a spatial gate weighs as one."""
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class FeatureCompensator(OperationExperts):
     """Mixture-of-experts feature compensator: eight operations, weighed for each image.
 

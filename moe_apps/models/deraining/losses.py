@@ -13,7 +13,7 @@ CHARBONNIER = 1e-3
 LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class RestorationLoss(keras.losses.Loss):
     """Mean error of pixels, with two further terms on request.
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class MixedScaleFeedForward(keras.layers.Layer):
     """Widens, filters with 3 x 3 and 5 x 5 kernels side by side, crosses their halves, narrows.
 

@@ -19,7 +19,7 @@ from moe_apps.models.deraining.presets import MOFME_PRESETS
 PATCH = 8
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class MoFMEBackbone(keras.Model):
     """A transformer over patches of 8 x 8 pixels between convolutions, with experts in each layer.
 
@@ -199,7 +199,7 @@ class MoFMEBackbone(keras.Model):
         return cls(**config)
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class AsGrid(keras.layers.Layer):
     """Lays tokens `(batch, tokens, ...)` out as `grid` `(batch, rows, columns, features)` is."""
 

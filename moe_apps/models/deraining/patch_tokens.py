@@ -10,7 +10,7 @@ from keras import ops
 from moe_apps.models.deraining.resampling import DepthToSpace
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class ResidualConvolutions(keras.layers.Layer):
     """`x + conv(relu(conv(x)))` with 3 x 3 convolutions; channels stay as they are.
 
@@ -40,7 +40,7 @@ class ResidualConvolutions(keras.layers.Layer):
         return input_shape
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class TokensToPixels(keras.layers.Layer):
     """Turns each token into a square of pixels: a dense layer, then depth to space.
 
@@ -74,7 +74,7 @@ class TokensToPixels(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "channels": self.channels}
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class TokenAttention(keras.layers.Layer):
     """Self-attention between tokens without positions; queries, keys and values have no bias.
 

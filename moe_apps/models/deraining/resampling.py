@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class SpaceToDepth(keras.layers.Layer):
     """Halves height and width: the 2 x 2 pixels of a block become channels of one pixel.
 
@@ -31,7 +31,7 @@ class SpaceToDepth(keras.layers.Layer):
         return (batch, height and height // 2, width and width // 2, 4 * channels)
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class DepthToSpace(keras.layers.Layer):
     """Enlarges height and width by a factor: channels become pixels of a block (pixel shuffle).
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class Restorer(keras.Model):
     """Restores images by a backbone, trains on pairs, and tells what its experts did.
 

@@ -12,7 +12,7 @@ KEPT: tuple[tuple[int, int], ...] = ((1, 2), (2, 3), (3, 4), (4, 5))
 """Shares of the links of a channel that are kept, as fractions, which floats would round."""
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class SparseChannelAttention(keras.layers.Layer):
     """Top-k sparse attention in which channels, not pixels, attend to each other.
 

@@ -10,7 +10,7 @@ from moe_apps.models.deraining.mixed_scale_ffn import MixedScaleFeedForward
 from moe_apps.models.deraining.sparse_channel_attention import SparseChannelAttention
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class SparseTransformerBlock(keras.layers.Layer):
     """`x <- x + attention(norm(x))`, then `x <- x + feed_forward(norm(x))`.
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.deraining")
 class UNetBackbone(keras.Model):
     """Two 3 x 3 convolutions a level, three levels down and up again, and skips between them.
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.forecasting")
 class PositionwiseHuber(keras.losses.Loss):
     """Huber error of the next p values from every position, over the targets that exist.
 

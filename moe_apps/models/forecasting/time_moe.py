@@ -33,7 +33,7 @@ def greedy_schedule(horizon: int, lengths: Sequence[int]) -> list[int]:
     return schedule
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.forecasting")
 class TimeMoE(keras.Model):
     """Forecasts a series from its history with a sparse decoder and heads of several lengths.
 

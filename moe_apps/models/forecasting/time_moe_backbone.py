@@ -14,7 +14,7 @@ from moe_apps.layers.routing.pooled_balance import PooledBalanceLoss
 from moe_apps.registry import EXPERT_BANKS, ROUTERS
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.forecasting")
 class PointEmbedding(keras.layers.Layer):
     """Embeds each value of a series: `silu(w x) * (v x)`, without bias, so 0 embeds to 0.
 
@@ -55,7 +55,7 @@ class PointEmbedding(keras.layers.Layer):
         }
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.forecasting")
 class TimeMoEBackbone(keras.Model):
     """Decoder-only transformer over single time points with a sparse mixture in every block.
 

@@ -15,7 +15,7 @@ from moe_apps.models.recommendation.field_embedding import Fields
 from moe_apps.models.recommendation.ranker import Ranker, TaskSpec
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class AWMoE(Ranker):
     """Mixture of scores whose gate attends over the behaviour sequence.
 

@@ -12,7 +12,7 @@ from moe_apps.models.recommendation.field_embedding import Fields
 from moe_apps.models.recommendation.ranker import Ranker, TaskSpec
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class HoME(Ranker):
     """Experts shared by all, of a group of tasks, and of a task; normalised, and with self gates.
 

@@ -10,7 +10,7 @@ from keras import ops
 Kind = Literal["binary_crossentropy", "mean_squared_error", "mean_absolute_error", "huber"]
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class TaskLoss(keras.losses.Loss):
     """Mean of a loss over the rows that have a label: `sum_b m_b l(y_b, p_b) / max(1, sum_b m_b)`.
 

@@ -18,7 +18,7 @@ from moe_apps.models.recommendation.ranker import Ranker, TaskSpec
 EXPERTS = ("behaviour", "content", "balanced", "complementary")
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class MAGNET(Ranker):
     """A sparse mixture of modality roles on vectors that a graph has smoothed.
 

@@ -13,7 +13,7 @@ from moe_apps.models.recommendation.field_embedding import Fields
 from moe_apps.models.recommendation.ranker import Ranker, TaskSpec
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class MMoE(Ranker):
     """`output_t = tower_t(sum_e softmax(x W_t)_e f_e(x))`.
 

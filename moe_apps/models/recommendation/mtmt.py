@@ -15,7 +15,7 @@ from moe_apps.models.recommendation.field_embedding import Fields, FieldTokens
 from moe_apps.models.recommendation.ranker import Ranker, TaskSpec, Tower
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class MTMT(Ranker):
     """Multi-task uplift for several treatments, as a base effect and increments.
 

@@ -12,7 +12,7 @@ from moe_apps.models.recommendation.field_embedding import Fields
 from moe_apps.models.recommendation.ranker import Ranker, TaskSpec
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class PLE(Ranker):
     """Levels of extraction networks, in which a task sees its own experts and the shared ones.
 
@@ -79,7 +79,7 @@ class PLE(Ranker):
         return {**super().get_config(), **{name: getattr(self.body, name) for name in own}}
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class CGC(PLE):
     """Customized gate control: `PLE` of one level.
 

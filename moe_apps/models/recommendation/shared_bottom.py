@@ -13,7 +13,7 @@ from moe_apps.models.recommendation.field_embedding import Fields
 from moe_apps.models.recommendation.ranker import Ranker, TaskSpec
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.recommendation")
 class SharedBottom(Ranker):
     """`output_t = tower_t(f(x))` with one network f.
 

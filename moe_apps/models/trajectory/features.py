@@ -26,7 +26,7 @@ FEATURES = (
 )
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class TrackFeatures(keras.layers.Layer):
     """Features of every step, from positions up to that step alone, each with mean 0 and spread 1.
 

@@ -14,7 +14,7 @@ LOWEST, HIGHEST = -6.0, 6.0
 """Bounds of a log-variance, so that no task's weight runs away."""
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class UncertaintyWeighting(keras.layers.Layer):
     """Sum of task losses, each weighted by a learned uncertainty.
 

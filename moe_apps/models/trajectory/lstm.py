@@ -11,7 +11,7 @@ from moe_apps.models.trajectory.tasks import TASKS
 LONGEST_UNROLLED = 60
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class LSTMEncoder(keras.layers.Layer):
     """LSTM over the history: one for all tasks, or one for each, which then share nothing.
 

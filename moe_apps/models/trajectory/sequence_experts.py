@@ -36,7 +36,7 @@ class _SequenceExperts(ExpertBank):
         return {**super().get_config(), "steps": self.steps, "units": self.units}
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class GRUExperts(_SequenceExperts):
     """Experts that are gated recurrent units; the answer is the last state.
 
@@ -80,7 +80,7 @@ class GRUExperts(_SequenceExperts):
         return state
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class TCNExperts(_SequenceExperts):
     """Experts that are two causal convolutions of three taps, dilated 1 and 2.
 

@@ -17,7 +17,7 @@ GATES = ("mmoe", "cgc", "ple", "omoe", "shared_bottom")
 EXPERTS = ("dense", "gru", "tcn")
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class TaskExperts(keras.layers.Layer):
     """Mixes experts for each of the three tasks.
 

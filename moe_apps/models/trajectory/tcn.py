@@ -32,7 +32,7 @@ def levels_for(steps: int, kernel_size: int) -> int:
     return levels
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class TemporalBlock(keras.layers.Layer):
     """Two causal dilated convolutions beside a shortcut.
 
@@ -126,7 +126,7 @@ class TemporalBlock(keras.layers.Layer):
         }
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class TCN(keras.layers.Layer):
     """Temporal blocks with dilation 1, 2, 4, ...: output t depends on inputs up to t alone.
 

@@ -13,7 +13,7 @@ from moe_apps.models.trajectory.tcn import TCN, levels_for
 from moe_apps.models.trajectory.trajectory_model import TrajectoryModel
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class TMMOEEncoder(keras.layers.Layer):
     """The shared layer and the expert layer of TMMOE.
 

@@ -21,7 +21,7 @@ SITE_DIM = 8
 LEAST_DEVIATION = 1e-3
 
 
-@keras.saving.register_keras_serializable(package="moe_apps")
+@keras.saving.register_keras_serializable(package="moe_apps.trajectory")
 class TrajectoryModel(keras.Model):
     """Predicts where a vehicle will be and what its driver is about to do.
 
