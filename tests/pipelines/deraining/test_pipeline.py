@@ -16,6 +16,9 @@ from moe_apps.errors import UserError
 from moe_apps.pipelines.deraining.image_files import read_picture
 from moe_apps.pipelines.run_folder import RunFolder
 
+# Compiling MoFME and the U-Net takes minutes on two cores.
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "data.kinds=[streaks, snow]",
     "data.levels=[heavy]",
@@ -71,7 +74,6 @@ def test_judged_again_it_scores_the_same(trained):
     assert again["dense_twin"]["psnr"] == pytest.approx(metrics["dense_twin"]["psnr"], abs=1e-3)
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result(trained, tmp_path):
     again = api.train("deraining", set=SMALL, output=tmp_path / "again", seed=3)
     assert again["test"]["psnr"] == pytest.approx(trained[1]["test"]["psnr"], abs=1e-4)
@@ -88,7 +90,6 @@ def test_other_pairs_are_judged_with_their_own_protocol(trained, tmp_path, draw,
     )
 
 
-@pytest.mark.slow
 def test_drsformer_goes_all_the_way_too(tmp_path):
     settings = [text for text in SMALL if not text.startswith("model.")]
     metrics = api.train("deraining", set=[*settings, "model.width=4"], output=tmp_path / "run")

@@ -186,6 +186,7 @@ def test_a_list_of_users_gets_the_best_items_they_have_no_row_with(trained, log,
     assert len(lists[lists["user_id"] == "stranger"]) == 10
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_result_also_when_interrupted_and_resumed(
     trained, log, tmp_path, monkeypatch
 ):
@@ -228,6 +229,7 @@ def test_data_without_a_schema_are_refused_with_the_way_to_get_one(log, tmp_path
         moe_apps.train("recommendation", data=log[0], output=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_an_uplift_model_is_judged_beside_a_learner_an_arm_and_random_order(log, tmp_path):
     run = tmp_path / "run"
     metrics = moe_apps.train(
@@ -245,6 +247,7 @@ def test_an_uplift_model_is_judged_beside_a_learner_an_arm_and_random_order(log,
     assert model.structured_outputs["buy_effect"].shape.as_list() == [None, 2]
 
 
+@pytest.mark.slow
 def test_numbers_alone_are_learnt_from_streamed_files(log, tmp_path):
     run = tmp_path / "run"
     numbers = only(log, "minutes", tmp_path)

@@ -114,6 +114,7 @@ def alone(tiny, monkeypatch):
     return train
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result_whatever_else_is_trained(trained, alone, tmp_path):
     assert alone(tmp_path / "run")["test"] == trained[1]["test"]
 
@@ -124,6 +125,7 @@ def test_evaluating_judges_all_networks_again(trained):
     assert again["test"] == metrics["test"] and again["baselines"] == metrics["baselines"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_to_the_same_result(trained, alone, tmp_path, monkeypatch):
     fit, calls = training.fit, []
 
@@ -164,6 +166,7 @@ def test_predict_and_the_saved_model_agree(trained, interaction, tmp_path):
     assert forecast[0, -1, 0] > ego[0, -1, 0]
 
 
+@pytest.mark.slow
 def test_an_initial_run_gives_its_weights(trained, tiny, tmp_path):
     run, _ = trained
     windows = windowed_data(tiny).train
