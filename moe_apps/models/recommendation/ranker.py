@@ -81,7 +81,7 @@ class Ranker(keras.Model):
     """A model of several tasks over the fields of a row.
 
     `x = embedding of the fields` (crossed, where asked for), `h_t = body(x)_t`,
-    `output_t = tower_t(h_t)`. A subclass gives the body by `make_body`.
+    `output_t = tower_t(h_t)`. A subclass gives the body by `body_outputs`.
 
     Args:
         fields: a `Fields`, or its config.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
 from moe_apps.pipelines.deraining.examples import Example
 from moe_apps.pipelines.deraining.restoration import ImageRestorer
@@ -40,7 +41,7 @@ def routing_summary(restorer: ImageRestorer, examples: Sequence[Example]) -> dic
     load = stacked.mean(axis=0)
     summary: dict[str, Any] = {
         "load": load.tolist(),
-        "load_entropy": (_entropy(load) / np.log(max(load.shape[-1], 2))).tolist(),
+        "load_entropy": (entr(load).sum(axis=-1) / np.log(max(load.shape[-1], 2))).tolist(),
         "active_experts": float(np.mean(active)),
         "images": len(stacked),
         "specialisation": {},
@@ -98,7 +99,3 @@ def expert_names(routing: Mapping[str, Any], config: Any) -> list[str]:
     from moe_apps.layers.experts.operations import OPERATIONS
 
     return [name.replace("_", " ") for name in OPERATIONS]
-
-
-def _entropy(shares: FloatArray) -> FloatArray:
-    return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=-1)

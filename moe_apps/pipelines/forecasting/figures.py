@@ -13,23 +13,13 @@ from matplotlib import colormaps
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure as Canvas
 
-from moe_apps.pipelines.atomic_files import written_whole
+from moe_apps.pipelines.charts import FOURTH, INK, MODEL, SECOND, THIRD, save_chart
 from moe_apps.pipelines.forecasting.windows import WindowedPanel
 from moe_apps.pipelines.report import Figure
 
 FloatArray = npt.NDArray[np.floating]
 
-INK, MODEL, SECOND, THIRD, FOURTH = "#1f2933", "#d1495b", "#2a6f97", "#8d99ae", "#e9a03b"
 STYLE = {"model": (MODEL, "-"), "dense twin": (FOURTH, "-"), "ridge": (SECOND, "-")}
-
-
-def _save(canvas: Canvas, folder: Path, name: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    for axes in canvas.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    with written_whole(folder / f"{name}.png") as file:
-        canvas.savefig(file, dpi=130, format="png")
-    return folder / f"{name}.png"
 
 
 def forecasts(
@@ -79,7 +69,7 @@ def forecasts(
         "Test windows in the file's units, one a series, from the middle of the test part "
         "(chosen by position, not by error)."
     )
-    return Figure(_save(canvas, folder, "forecasts"), "Forecast against truth", caption)
+    return Figure(save_chart(canvas, folder, "forecasts"), "Forecast against truth", caption)
 
 
 def error_by_step(by_step: Mapping[str, Sequence[float | None]], folder: Path) -> Figure:
@@ -101,7 +91,7 @@ def error_by_step(by_step: Mapping[str, Sequence[float | None]], folder: Path) -
         "Mean squared error of scaled values over all test windows, by step ahead; a baseline "
         "that is far worse leaves the picture at the top."
     )
-    return Figure(_save(canvas, folder, "error_by_step"), "Error by step", caption)
+    return Figure(save_chart(canvas, folder, "error_by_step"), "Error by step", caption)
 
 
 def expert_shares(routing: Mapping[str, Any], factor: str, folder: Path) -> Figure:
@@ -134,7 +124,7 @@ def expert_shares(routing: Mapping[str, Any], factor: str, folder: Path) -> Figu
         "over the history of the test windows. Equal columns mean that experts do not care."
     )
     return Figure(
-        _save(canvas, folder, f"experts_by_{factor}"),
+        save_chart(canvas, folder, f"experts_by_{factor}"),
         f"Experts by {label}",
         caption,
     )
@@ -175,4 +165,4 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Fig
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     caption = "Training by epoch. The epoch with the lowest validation MSE is kept."
-    return Figure(_save(canvas, folder, "training"), "Training", caption)
+    return Figure(save_chart(canvas, folder, "training"), "Training", caption)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from moe_apps.errors import ConfigError
-from moe_apps.pipelines.atomic_files import read_json, written_whole
+from moe_apps.pipelines.answer_table import check_writable, write_table
+from moe_apps.pipelines.atomic_files import read_json
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import read_data
@@ -33,8 +33,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     Returns:
         `rows`, `output` and `notes`.
     """
-    if output.is_dir() or not output.parent.is_dir():
-        raise ConfigError(f"{output}: is no file that can be written; its folder must exist")
+    check_writable(output)
     config = run.read_config(ForecastingConfig)
     panel = read_data(config.data, input)
     forecasts = forecast_panel(run, config, panel)
@@ -51,11 +50,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
         ],
         ignore_index=True,
     )
-    with written_whole(output) as file:
-        if output.suffix in (".parquet", ".pq"):
-            table.to_parquet(file, index=False)
-        else:
-            table.to_csv(file, index=False)
+    write_table(table, output)
     return {"rows": len(table), "output": str(output), "notes": list(panel.notes)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import entr
 
 from moe_apps.pipelines.forecasting.windows import WindowedPanel, Windows
 
@@ -48,7 +49,7 @@ def routing_summary(
     load = chosen / chosen.sum(axis=-1, keepdims=True)
     summary: dict[str, Any] = {
         "load": load.tolist(),
-        "load_entropy": (_entropy(load) / np.log(max(load.shape[-1], 2))).tolist(),
+        "load_entropy": (entr(load).sum(axis=-1) / np.log(max(load.shape[-1], 2))).tolist(),
         "active_experts": float(chosen.sum() / points / len(load)),
         "points": points,
         "specialisation": {},
@@ -96,15 +97,13 @@ def _not_overlapping(rows: npt.NDArray[np.int64], length: int) -> list[int]:
     return kept
 
 
-def _entropy(shares: FloatArray) -> FloatArray:
-    """Entropy over the last axis, in nats; 0 log 0 is 0."""
-    return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=-1)
-
-
 def _specialisation(weights: FloatArray) -> FloatArray:
     """Mutual information of group and expert over the experts' entropy, `[layers]`."""
     joint = weights / weights.sum(axis=(0, 2), keepdims=True)  # (groups, layers, experts)
     by_layer = joint.transpose(1, 0, 2)  # (layers, groups, experts)
-    experts, factor = _entropy(by_layer.sum(axis=1)), _entropy(by_layer.sum(axis=2))
-    both = _entropy(by_layer.reshape(len(by_layer), -1))
+    experts, factor = (
+        entr(by_layer.sum(axis=1)).sum(axis=-1),
+        entr(by_layer.sum(axis=2)).sum(axis=-1),
+    )
+    both = entr(by_layer.reshape(len(by_layer), -1)).sum(axis=-1)
     return np.maximum(experts + factor - both, 0.0) / np.where(experts > 0, experts, 1.0)

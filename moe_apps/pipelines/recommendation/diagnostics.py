@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
 from moe_apps.layers.callbacks.probe import all_layers
 from moe_apps.layers.multi_gate.expert_set import ExpertSet
@@ -59,7 +60,7 @@ def routing_summary(
         made[gate] = {
             "weight": share.mean(axis=0).tolist(),
             "largest": np.bincount(share.argmax(axis=1), minlength=experts) / len(w),
-            "entropy": float(_entropy(share).mean() / np.log(max(experts, 2))),
+            "entropy": float(entr(share).sum(axis=-1).mean() / np.log(max(experts, 2))),
             "active": float((w != 0).sum(axis=1).mean()),
         }
         if domain is not None:
@@ -67,8 +68,8 @@ def routing_summary(
             by = np.stack([share[domain == name].mean(axis=0) for name in names])
             rows = np.array([(domain == name).mean() for name in names])
             made[gate]["by_domain"] = dict(zip(names, by.tolist(), strict=True))
-            total = _entropy((rows[:, None] * by).sum(axis=0))
-            within = (rows * _entropy(by)).sum()
+            total = entr((rows[:, None] * by).sum(axis=0)).sum(axis=-1)
+            within = (rows * entr(by).sum(axis=-1)).sum()
             made[gate]["specialisation"] = float((total - within) / total) if total > 0 else 0.0
     return made
 
@@ -226,8 +227,3 @@ def _underfitting(pool: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
             what = f"its own experts get {share:.1%} of the weight, {equal:.0%} would be equal"
             found.append({"sign": "underfitting", "pool": pool, "where": gate, "what": what})
     return found
-
-
-def _entropy(shares: FloatArray) -> FloatArray:
-    """Entropy over the last axis, in nats; 0 log 0 is 0."""
-    return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=-1)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Canvas
 
-from moe_apps.pipelines.atomic_files import written_whole
+from moe_apps.pipelines.charts import FOURTH, INK, MODEL, SECOND, THIRD, save_chart
 from moe_apps.pipelines.recommendation.metrics import calibration_curve
 from moe_apps.pipelines.recommendation.schema import Schema
 from moe_apps.pipelines.recommendation.table import Table
@@ -19,22 +19,12 @@ from moe_apps.pipelines.report import Figure
 
 FloatArray = npt.NDArray[np.floating]
 
-INK, MODEL, SECOND, THIRD, FOURTH = "#1f2933", "#d1495b", "#2a6f97", "#8d99ae", "#e9a03b"
 COLORS = {
     "model": MODEL,
     "dense twin": FOURTH,
     "logistic regression": SECOND,
     "LightGBM": "#5b8e7d",
 }
-
-
-def _save(canvas: Canvas, folder: Path, name: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    for axes in canvas.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    with written_whole(folder / f"{name}.png") as file:
-        canvas.savefig(file, dpi=130, format="png")
-    return folder / f"{name}.png"
 
 
 def gate_weights(gates: Mapping[str, Mapping[str, Any]], folder: Path) -> Figure:
@@ -66,7 +56,7 @@ def gate_weights(gates: Mapping[str, Mapping[str, Any]], folder: Path) -> Figure
         "the test rows; 0.00 also where a gate does not see an expert. Equal rows mean that the "
         "tasks do not differ."
     )
-    return Figure(_save(canvas, folder, "gates"), "Gate weight by task and expert", caption)
+    return Figure(save_chart(canvas, folder, "gates"), "Gate weight by task and expert", caption)
 
 
 def calibration(
@@ -98,7 +88,7 @@ def calibration(
         "Ten equal parts of the test rows by predicted probability: mean prediction against "
         "observed rate. On the dotted line predictions can be taken at their word."
     )
-    return Figure(_save(canvas, folder, "calibration"), "Calibration", caption)
+    return Figure(save_chart(canvas, folder, "calibration"), "Calibration", caption)
 
 
 def by_activity(
@@ -128,7 +118,7 @@ def by_activity(
         axes.grid(axis="y", color="#e4e7eb")
     grid[0].legend(frameon=False, fontsize=8)
     caption = "AUC of the test rows by how many training rows their user has, least active first."
-    return Figure(_save(canvas, folder, "by_activity"), "AUC by activity", caption)
+    return Figure(save_chart(canvas, folder, "by_activity"), "AUC by activity", caption)
 
 
 def _range(name: str) -> str:
@@ -159,7 +149,7 @@ def gains(
         axes.set_title(treatment, loc="left", fontsize=10)
     grid[0].legend(frameon=False, fontsize=8)
     caption = f"What treating people in the predicted order gains in {task}; dotted: at random."
-    return Figure(_save(canvas, folder, "gains"), f"Uplift of {task}", caption)
+    return Figure(save_chart(canvas, folder, "gains"), f"Uplift of {task}", caption)
 
 
 def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Figure:
@@ -174,4 +164,4 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Fig
     for axes in (left, right):
         axes.set_xlabel("epoch")
     caption = "Training by epoch. The epoch with the highest validation score is kept."
-    return Figure(_save(canvas, folder, "training"), "Training", caption)
+    return Figure(save_chart(canvas, folder, "training"), "Training", caption)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from moe_apps.errors import ConfigError
-from moe_apps.pipelines.atomic_files import read_json, written_whole
+from moe_apps.pipelines.answer_table import check_writable, write_table
+from moe_apps.pipelines.atomic_files import read_json
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
 from moe_apps.pipelines.recommendation.files import find_files, open_file
@@ -40,8 +41,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     Returns:
         `rows`, `output` and `notes`.
     """
-    if output.is_dir() or not output.parent.is_dir():
-        raise ConfigError(f"{output}: is no file that can be written; its folder must exist")
+    check_writable(output)
     config = run.read_config(RecommendationConfig)
     preprocessing = load_preprocessing(run)
     if _is_list_of_users(input, preprocessing):
@@ -50,11 +50,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
         table, notes = top_items(run, config, preprocessing, input)
     else:
         table, notes = _answered(run, config, preprocessing, input)
-    with written_whole(output) as file:
-        if output.suffix in (".parquet", ".pq"):
-            table.to_parquet(file, index=False)
-        else:
-            table.to_csv(file, index=False)
+    write_table(table, output)
     return {"rows": len(table), "output": str(output), "notes": notes}
 
 

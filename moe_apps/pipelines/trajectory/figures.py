@@ -12,13 +12,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure as Canvas
 
 from moe_apps.models.trajectory.tasks import TASKS
-from moe_apps.pipelines.atomic_files import written_whole
+from moe_apps.pipelines.charts import FOURTH, INK, MODEL, SECOND, THIRD, save_chart
 from moe_apps.pipelines.report import Figure
 from moe_apps.pipelines.trajectory.labels import INTENTIONS
 
 Floats = npt.NDArray[np.floating]
 
-INK, MODEL, SECOND, THIRD, FOURTH = "#1f2933", "#d1495b", "#2a6f97", "#8d99ae", "#e9a03b"
 STYLE = {
     "TMMOE": (MODEL, "-"),
     "dense twin": (FOURTH, "-"),
@@ -28,16 +27,6 @@ STYLE = {
     "constant acceleration": (THIRD, "--"),
 }
 SIDE_COLORS = {"keep": THIRD, "left": SECOND, "right": MODEL}
-
-
-def save(canvas: Canvas, folder: Path, name: str) -> Path:
-    """Write a figure as PNG and return the file."""
-    folder.mkdir(exist_ok=True)
-    for axes in canvas.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    with written_whole(folder / f"{name}.png") as file:
-        canvas.savefig(file, dpi=130, format="png")
-    return folder / f"{name}.png"
 
 
 def error_by_horizon(by_step: Mapping[str, Sequence[float]], rate: float, folder: Path) -> Figure:
@@ -53,7 +42,7 @@ def error_by_horizon(by_step: Mapping[str, Sequence[float]], rate: float, folder
     axes.grid(axis="y", color="#e4e7eb")
     axes.legend(frameon=False, fontsize=9)
     caption = "Root mean squared distance from the truth over all test windows, by seconds ahead."
-    return Figure(save(canvas, folder, "rmse_by_horizon"), "RMSE by horizon", caption)
+    return Figure(save_chart(canvas, folder, "rmse_by_horizon"), "RMSE by horizon", caption)
 
 
 def confusion(counts: Sequence[Sequence[int]], folder: Path) -> Figure:
@@ -74,7 +63,7 @@ def confusion(counts: Sequence[Sequence[int]], folder: Path) -> Figure:
     caption = (
         "Intentions on test windows, as many of each. Rows are the truth; the diagonal is right."
     )
-    return Figure(save(canvas, folder, "confusion"), "Confusion of intentions", caption)
+    return Figure(save_chart(canvas, folder, "confusion"), "Confusion of intentions", caption)
 
 
 def by_time_to_crossing(
@@ -96,7 +85,7 @@ def by_time_to_crossing(
         "How well intentions are told, by how long before the crossing: windows of half a second "
         "before changes, beside as many that keep their lane."
     )
-    return Figure(save(canvas, folder, "f1_by_time"), "F1 by time to crossing", caption)
+    return Figure(save_chart(canvas, folder, "f1_by_time"), "F1 by time to crossing", caption)
 
 
 def gates_over_time(routing: Mapping[str, Any], folder: Path) -> Figure | None:
@@ -140,7 +129,7 @@ def gates_over_time(routing: Mapping[str, Any], folder: Path) -> Figure | None:
         "changes to either side by the time that is left. Bands that change their width towards "
         "the crossing belong to experts that know the manoeuvre."
     )
-    return Figure(save(canvas, folder, "gates_over_time"), "Gates over time", caption)
+    return Figure(save_chart(canvas, folder, "gates_over_time"), "Gates over time", caption)
 
 
 def calibration_curves(found: Mapping[str, Any], folder: Path) -> Figure:
@@ -158,7 +147,7 @@ def calibration_curves(found: Mapping[str, Any], folder: Path) -> Figure:
         "Calibration of the predicted Gaussians over all test windows and steps. Above the dotted "
         "line they are too wide, below it too narrow."
     )
-    return Figure(save(canvas, folder, "calibration"), "Calibration", caption)
+    return Figure(save_chart(canvas, folder, "calibration"), "Calibration", caption)
 
 
 def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Figure:
@@ -187,4 +176,4 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Fig
         "Training by epoch. A task with a low log-variance weighs more. The epoch is chosen on "
         "the validation part by RMSE over constant velocity's plus 1 - macro F1."
     )
-    return Figure(save(canvas, folder, "training"), "Training", caption)
+    return Figure(save_chart(canvas, folder, "training"), "Training", caption)

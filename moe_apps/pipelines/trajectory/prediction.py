@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from moe_apps.errors import ConfigError, DataError
-from moe_apps.pipelines.atomic_files import read_json, written_whole
+from moe_apps.errors import DataError
+from moe_apps.pipelines.answer_table import check_writable, write_table
+from moe_apps.pipelines.atomic_files import read_json
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model
@@ -37,8 +38,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     Returns:
         `rows`, `output` and `notes`.
     """
-    if output.is_dir() or not output.parent.is_dir():
-        raise ConfigError(f"{output}: is no file that can be written; its folder must exist")
+    check_writable(output)
     config = run.read_config(TrajectoryConfig)
     cutter, rows = _ends(config, input)
     tracks = cutter.tracks
@@ -46,11 +46,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
         load_model(run.model_file), min(config.evaluation.batch_size, max(len(rows), 1))
     )(cutter.cut(rows, future=False))
     table = _table(answer, cutter, rows, config)
-    with written_whole(output) as file:
-        if output.suffix in (".parquet", ".pq"):
-            table.to_parquet(file, index=False)
-        else:
-            table.to_csv(file, index=False)
+    write_table(table, output)
     everyone = len(tracks.table[["recording", "vehicle"]].drop_duplicates())
     notes = list(tracks.notes)
     if len(rows) < everyone:

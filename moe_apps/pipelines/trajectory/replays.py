@@ -10,10 +10,11 @@ import numpy.typing as npt
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Ellipse, Rectangle
 
+from moe_apps.pipelines.charts import INK, MODEL, THIRD, save_chart
 from moe_apps.pipelines.report import Figure
 from moe_apps.pipelines.trajectory.answers import Answer
 from moe_apps.pipelines.trajectory.data import TrajectoryData
-from moe_apps.pipelines.trajectory.figures import INK, MODEL, SIDE_COLORS, THIRD, save
+from moe_apps.pipelines.trajectory.figures import SIDE_COLORS
 from moe_apps.pipelines.trajectory.labels import INTENTIONS
 from moe_apps.pipelines.trajectory.neighbours import LANE_WIDTH
 from moe_apps.pipelines.trajectory.windows import lane_centres
@@ -44,7 +45,7 @@ def replays(data: TrajectoryData, answer: Answer, folder: Path) -> Figure:
         "the more probable, with the area of two deviations every second. Boxes: the vehicle and "
         "its neighbours at present."
     )
-    return Figure(save(canvas, folder, "replays"), "Replays", caption)
+    return Figure(save_chart(canvas, folder, "replays"), "Replays", caption)
 
 
 def choose(data: TrajectoryData) -> Ints:

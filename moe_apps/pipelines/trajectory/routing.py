@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
 from moe_apps.models.trajectory.tasks import TASKS
 from moe_apps.pipelines.trajectory.answers import Answer
@@ -41,8 +42,8 @@ def routing_summary(answer: Answer, windows: Windows, intention_window: float) -
         load, most = weights.mean(axis=0), np.log(max(weights.shape[-1], 2))
         summary["tasks"][task] = {
             "load": load.tolist(),
-            "load_entropy": float(_entropy(load) / most),
-            "gate_entropy": float(_entropy(weights).mean() / most),
+            "load_entropy": float(entr(load).sum(axis=-1) / most),
+            "gate_entropy": float(entr(weights).sum(axis=-1).mean() / most),
             "by_intention": {
                 name: rows.mean(axis=0).tolist() for name, rows in by_intention.items()
             },
@@ -69,18 +70,16 @@ def _over_time(weights: Floats, windows: Windows, longest: float) -> dict[str, A
     return found
 
 
-def _entropy(shares: Floats) -> Floats:
-    """Entropy over the last axis, in nats; 0 log 0 is 0."""
-    return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=-1)
-
-
 def _specialisation(groups: list[Floats]) -> float:
     """Mutual information of group and expert over the experts' entropy, all groups alike."""
     if not groups:
         return 0.0
     joint = np.stack([rows.mean(axis=0) for rows in groups]) / len(groups)
-    experts = float(_entropy(joint.sum(axis=0)))
+    experts = float(entr(joint.sum(axis=0)).sum(axis=-1))
     if experts <= 0:
         return 0.0
-    both, groups_alone = float(_entropy(joint.reshape(-1))), float(_entropy(joint.sum(axis=1)))
+    both, groups_alone = (
+        float(entr(joint.reshape(-1)).sum(axis=-1)),
+        float(entr(joint.sum(axis=1)).sum(axis=-1)),
+    )
     return max(experts + groups_alone - both, 0.0) / experts
