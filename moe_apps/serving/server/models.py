@@ -152,6 +152,10 @@ class Models:
         """Serve these models from now on, and no others; returns when they are loaded."""
         self._find = lambda: sources
         self.refresh()
+        if self._unsettled():
+            # Without a card, files that are alike at two looks are taken for whole.
+            self._stop.wait(self._interval)
+            self.refresh()
 
     def refresh(self) -> None:
         """Look at the disk once; load, and let go."""
@@ -168,6 +172,15 @@ class Models:
                 self._drop(name)
             for source in sources.values():
                 self._bring_in_line(source)
+
+    def _unsettled(self) -> bool:
+        """Whether a version was seen, and neither loaded nor given up."""
+        with self._lock:
+            found = [one for known in self._versions.values() for one in known.values()]
+        return any(
+            one.state != AVAILABLE and one.seen is not None and one.seen != one.tried
+            for one in found
+        )
 
     def _watch(self) -> None:
         while not self._stop.wait(self._interval):
