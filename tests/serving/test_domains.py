@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,18 @@ from moe_apps.serving.export import EXAMPLE, export
 from moe_apps.serving.server.run import Running, running
 from moe_apps.serving.server.settings import ServerSettings
 from served_checks import check_answers, check_independence
-from tiny_forecaster import TinyForecasting, history
+from tiny_forecaster import TinyForecasting, history, served, tiny_forecaster
+
+
+class Float32Forecasting(TinyForecasting):
+    """Serves the forecaster in float32.
+
+    A session and a function fuse different operations; where a CPU has kernels for bfloat16, they
+    then round at different places.
+    """
+
+    def served(self, run: RunFolder) -> Served:
+        return served(tiny_forecaster())
 
 
 class TinyTrajectory(TinyForecasting):
@@ -43,10 +53,10 @@ class TinyTrajectory(TinyForecasting):
 @pytest.fixture(scope="module")
 def folder(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("domains")
-    shutil.copytree(run.saved_model / "1", folder / "forecasting" / "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DOMAINS._entries, "tiny", TinyTrajectory())
-        export(run, folder / "trajectory")
+        for name, domain in ("forecasting", Float32Forecasting()), ("trajectory", TinyTrajectory()):
+            patch.setitem(DOMAINS._entries, "tiny", domain)
+            export(run, folder / name)
     return folder
 
 

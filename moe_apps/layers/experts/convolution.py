@@ -102,7 +102,8 @@ class ConvExperts(ExpertBank):
     def _convolve(self, x: Any, kernel: Any, bias: Any) -> Any:
         """`(..., rows, *positions, channels)` convolved with `(..., *extent, channels, out)`."""
         if len(kernel.shape) == len(self.extent) + 2:  # one expert
-            return ops.conv(x, kernel, padding="same") + bias
+            # No `ops.conv`: oneDNN gives an expert without rows the channels of its input.
+            return convolve_groups(x[None], kernel[None])[0] + bias
         return convolve_groups(x, kernel) + ops.reshape(
             bias, (-1, *(1,) * (len(x.shape) - 2), bias.shape[-1])
         )
