@@ -19,7 +19,7 @@ BOTH_BACKENDS := tests/layers tests/models moe_apps/layers moe_apps/models
 # JAX compiles every single operation of an eager test, so by default it runs what agrees with
 # TensorFlow by itself (test_every_entry.py), what trains, and the models that are quick to compile.
 ON_JAX := $(wildcard tests/layers/test_*.py) tests/layers/dispatch tests/layers/callbacks \
-	tests/models/forecasting tests/models/trajectory
+	tests/models/forecasting/test_time_moe.py tests/models/trajectory
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 

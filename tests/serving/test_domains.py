@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import moe_apps
 from moe_apps.models.trajectory import tmmoe
@@ -95,58 +96,119 @@ def test_gaps_in_a_history_go_by_json(domains: Running, folder: Path) -> None:
     )  # fmt: skip
 
 
-def forecasting(data: Path) -> tuple[Path, list[str]]:
+class Trained(NamedTuple):
+    """How a domain is trained in no time, and how what it predicts is found in both answers."""
+
+    data: Path | None
+    settings: list[str]
+    input: Path
+    written: Callable[[Path], np.ndarray]
+    answered: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    output: str = "next.csv"
+    tolerance: float = 1e-4
+
+
+def forecasting(folder: Path) -> Trained:
     hours = np.arange(300)
     time = pd.date_range("2024-01-01", periods=300, freq="h")
     columns = {"time": time, "x": np.sin(hours / 4.0), "y": 5 + np.cos(hours / 7.0)}
-    pd.DataFrame(columns).to_csv(data / "x.csv", index=False)
+    pd.DataFrame(columns).to_csv(folder / "x.csv", index=False)
     sizes = ["data.look_back=24", "data.horizon=12", "model.num_layers=1", "model.hidden_dim=8"]
-    return data / "x.csv", [*sizes, "train.steps_per_epoch=4", "evaluation.stride=24"]
+    return Trained(
+        folder / "x.csv",
+        [*sizes, "train.steps_per_epoch=4", "evaluation.stride=24"],
+        folder / "x.csv",
+        lambda path: pd.read_csv(path)["forecast"].to_numpy(),
+        lambda outputs: outputs["forecast"],
+    )
 
 
-def recommendation(data: Path) -> tuple[Path, list[str]]:
+def recommendation(folder: Path) -> Trained:
     import yaml
 
     from moe_apps.pipelines.recommendation.generator import GeneratorSettings, write_log
 
     small = GeneratorSettings(users=40, items=30, length=4)
-    schema = write_log(data / "log", 900, small, part_rows=500)
-    (data / "schema.yaml").write_text(yaml.safe_dump(schema.model_dump(mode="json")))
+    schema = write_log(folder / "log", 900, small, part_rows=500)
+    (folder / "schema.yaml").write_text(yaml.safe_dump(schema.model_dump(mode="json")))
     sizes = ["model.units=[8]", "model.tower_units=[]", "model.num_experts=2"]
     sizes += ["train.batch_size=128", "evaluation.boosting=false"]
-    return data / "log", [*sizes, f"data.schema_file={data / 'schema.yaml'}"]
+    return Trained(
+        folder / "log",
+        [*sizes, f"data.schema_file={folder / 'schema.yaml'}"],
+        folder / "log",
+        lambda path: pd.read_csv(path)["click"].to_numpy(),
+        lambda outputs: outputs["click"],
+    )
 
 
-def trajectory(data: Path) -> tuple[Path | None, list[str]]:
-    return None, []
+def trajectory(folder: Path) -> Trained:
+    from moe_apps.pipelines.trajectory.config import SimulatorSettings
+    from moe_apps.pipelines.trajectory.simulator import simulate
+
+    tracks = simulate(SimulatorSettings(roads=1, vehicles=16, seconds=20), seed=8).table
+    file = folder / "vehicle_tracks_000.csv"  # as INTERACTION has them
+    pd.DataFrame(
+        {
+            "track_id": tracks["vehicle"] + 1,
+            "frame_id": tracks["frame"] + 1,
+            "timestamp_ms": (tracks["frame"] + 1) * 100,
+            "agent_type": tracks["kind"],
+            "x": tracks["x"],
+            "y": tracks["y"],
+            "vx": 20.0,
+            "vy": 0.0,
+            "psi_rad": 0.0,
+            "length": tracks["length"],
+            "width": tracks["width"],
+        }
+    ).to_csv(file, index=False)
+    return Trained(
+        None,
+        ["data.simulator.roads=10", "data.simulator.vehicles=16", "data.simulator.seconds=30"],
+        file,
+        lambda path: pd.read_csv(path)[["x", "y"]].to_numpy(),
+        lambda outputs: outputs["forecast"],
+    )
+
+
+def deraining(folder: Path) -> Trained:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    Image.fromarray(noise).resize((112, 80)).save(folder / "rainy.png")
+    sizes = ["model.width=4", "data.test_size=32", "train.patch=16", "train.batch_size=2"]
+    return Trained(
+        None,
+        [*sizes, "train.steps_per_epoch=2", "evaluation.validation_images=2"],
+        folder / "rainy.png",
+        lambda path: np.asarray(Image.open(path), np.float64),
+        lambda outputs: outputs["restored"].astype(np.float64),
+        "clean.png",
+        1.01 / 255,  # both are rounded to 8 bits
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [forecasting, recommendation, trajectory])
+@pytest.mark.parametrize("domain", [forecasting, recommendation, trajectory, deraining])
 def test_a_trained_run_from_export_to_both_protocols(
-    settings: Callable[[Path], Any], tmp_path: Path
+    domain: Callable[[Path], Trained], tmp_path: Path
 ) -> None:
-    name = settings.__name__
-    if name not in DOMAINS.names():
-        pytest.skip(f"{name} is no domain yet")
-    data, sizes = settings(tmp_path)
-    moe_apps.train(
-        name, data=data, set=["train.epochs=1", *sizes], quick=True, output=tmp_path / "run", seed=1
-    )
-    version = moe_apps.export(tmp_path / "run", to=tmp_path / "served")
+    name, case = domain.__name__, domain(tmp_path)
+    settings = ["train.epochs=1", *case.settings]
+    run = tmp_path / "run"
+    moe_apps.train(name, data=case.data, set=settings, quick=True, output=run, seed=1)
+    version = moe_apps.export(run, to=tmp_path / "served")
     assert version == tmp_path / "served" / name / "1"
     given = example(tmp_path / "served", name)
     with running(ServerSettings(tmp_path / "served", rest_port=0, grpc_port=0)) as server:
         check_answers(server, name, version, given)
         check_independence(server, name, given)
-        if data is not None:
-            done = moe_apps.predict(tmp_path / "run", input=data, output=tmp_path / "next.csv")
-            answer = moe_apps.call(server.rest, name, input=data, run=tmp_path / "run")
-            table = pd.read_csv(tmp_path / "next.csv")
-            assert len(table) == done["rows"]
-            columns = {"forecasting": "forecast", "trajectory": "x", "recommendation": "click"}
-            found = table[columns[name]].to_numpy()
-            output = answer["click" if name == "recommendation" else "forecast"]
-            output = output[..., 0] if name == "trajectory" else output
-            scale = max(np.abs(found).max(), 1)
-            np.testing.assert_allclose(output.reshape(-1), found, rtol=0, atol=1e-4 * scale)
+        moe_apps.predict(run, input=case.input, output=tmp_path / case.output)
+        written = case.written(tmp_path / case.output)
+        for url in (server.rest, f"grpc://{server.grpc}"):
+            answer = case.answered(moe_apps.call(url, name, input=case.input, run=run))
+            np.testing.assert_allclose(
+                answer.reshape(written.shape),
+                written,
+                rtol=0,
+                atol=case.tolerance * max(np.abs(written).max(), 1),
+            )

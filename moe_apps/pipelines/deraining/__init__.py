@@ -70,5 +70,10 @@ class Deraining(Domain):
 
         return served(run)
 
+    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.deraining.prediction import request
+
+        return request(run, input)
+
 
 DOMAIN = Deraining()

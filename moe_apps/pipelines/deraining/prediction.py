@@ -90,6 +90,14 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     return {"rows": rows, "output": str(output), "notes": notes}
 
 
+def request(run: RunFolder, input: Path) -> dict[str, Any]:
+    """What a served restorer is asked for an image file; see `Domain.request`."""
+    config = run.read_config(DerainingConfig)
+    if not input.is_file():
+        raise DataError(f"{input}: no such image file")
+    return {"images": to_8_bit(read_picture(input, config.data.max_megapixels).unit)[None]}
+
+
 def _jobs(config: DerainingConfig, input: Path, output: Path) -> Iterator[tuple[Path, Path]]:
     """Files to read with the files to write."""
     if input.is_file():
