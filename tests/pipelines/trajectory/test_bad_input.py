@@ -68,6 +68,30 @@ ERRORS: list[tuple[Callable[[Path], Path], str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ngsim", "lower data.history or data.horizon"),  # read, and too short
+        ("highd", "i-80.csv: no column 'frame', which highD tracks have; found Vehicle_ID"),
+        ("nosuch", "data.format: should be 'auto', 'ngsim', 'highd'"),
+    ],
+)
+def test_a_format_that_is_named_is_the_one_that_is_read(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    _rows().to_csv(tmp_path / "i-80.csv", index=False)
+    with pytest.raises(UserError) as caught:
+        moe_apps.train(
+            "trajectory",
+            data=tmp_path / "i-80.csv",
+            format=name,
+            set=["data.horizon=30"],
+            output=tmp_path / "run",
+        )
+    assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("make", "message"), ERRORS)
 def test_errors_of_train(make: Callable[[Path], Path], message: str, tmp_path: Path) -> None:
     folder = tmp_path / "data"
