@@ -8,6 +8,6 @@ from typing import Any
 # levels as its history needs.
 TMMOE_PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"channels": 16, "num_experts": 3, "expert_dim": 16, "head_dim": 16, "dropout": 0.0},
-    "small": {"channels": 64, "num_experts": 6, "expert_dim": 64, "head_dim": 64, "dropout": 0.0},
+    "small": {"channels": 96, "num_experts": 6, "expert_dim": 96, "head_dim": 96, "dropout": 0.0},
     "base": {"channels": 128, "num_experts": 6, "expert_dim": 128, "head_dim": 128, "dropout": 0.2},
 }

@@ -36,11 +36,13 @@ def levels_for(steps: int, kernel_size: int) -> int:
 class TemporalBlock(keras.layers.Layer):
     """Two causal dilated convolutions beside a shortcut.
 
-    `relu(F(x) + x)`, where F is twice convolution, weight normalisation, ReLU, dropout; the
-    shortcut is a 1x1 convolution where widths differ.
+    `F(x) + x`, where F is twice convolution, weight normalisation, ReLU, dropout; the shortcut is
+    a 1x1 convolution where widths differ.
 
     Source: Bai, Kolter & Koltun 2018, "An Empirical Evaluation of Generic Convolutional and
-    Recurrent Networks for Sequence Modeling", arXiv 1803.01271.
+    Recurrent Networks for Sequence Modeling", arXiv 1803.01271. Their ReLU after the sum is left
+    out, so that a linear way leads through all blocks (He et al. 2016, arXiv 1603.05027): on
+    simulated traffic the validation error was lower.
 
     Args:
         channels: output width.
@@ -110,7 +112,7 @@ class TemporalBlock(keras.layers.Layer):
         y = x
         for convolution, dropout in zip(self.convolutions, self.dropouts, strict=True):
             y = dropout(convolution(y), training=training)
-        return keras.ops.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+        return y + (x if self.shortcut is None else self.shortcut(x))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.channels)

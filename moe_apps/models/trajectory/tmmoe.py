@@ -18,7 +18,8 @@ class TMMOEEncoder(keras.layers.Layer):
     """The shared layer and the expert layer of TMMOE.
 
     A `TCN` reads the history; its last step (or all of it, for recurrent and convolutional
-    experts) goes to `TaskExperts`.
+    experts) goes to `TaskExperts`, with a linear map of the whole history added, which spares the
+    convolutions what is linear in it.
 
     Source: Yuan, Abdel-Aty, Xiang, Wang & Zheng 2023, "A Novel Temporal Multi-Gate
     Mixture-of-Experts Approach for Vehicle Trajectory and Driving Intention Prediction",
@@ -88,6 +89,8 @@ class TMMOEEncoder(keras.layers.Layer):
             name="shared_layer",
         )
         self.shared_layer.build(features_shape)
+        self.shortcut = keras.layers.Dense(self.channels, dtype=self.dtype_policy, name="shortcut")
+        self.shortcut.build((None, steps * features_shape[2]))
         hidden_shape = self.shared_layer.compute_output_shape(features_shape)
         self.expert_layer.build(hidden_shape, context_shape)
         self.built = True
@@ -96,6 +99,8 @@ class TMMOEEncoder(keras.layers.Layer):
         self, features: Any, context: Any = None, training: bool | None = None
     ) -> tuple[dict[str, Any], Any]:
         hidden = self.shared_layer(features, training=training)
+        history = keras.ops.reshape(features, (-1, features.shape[1] * features.shape[2]))
+        hidden = hidden + self.shortcut(history)[:, None]
         return self.expert_layer(hidden, context, training=training)
 
     def get_config(self) -> dict[str, Any]:

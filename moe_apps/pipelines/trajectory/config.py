@@ -172,10 +172,10 @@ class ModelSettings(Settings):
 class TrajectoryTrainSettings(TrainSettings):
     """Training settings, with defaults for two CPU cores."""
 
-    epochs: int = Field(default=8, ge=1, le=100_000)
+    epochs: int = Field(default=24, ge=1, le=100_000)
     steps_per_epoch: int | None = Field(default=120, ge=1)
     batch_size: int = Field(default=128, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    learning_rate: float = Field(default=4e-3, gt=0, le=10)
     ema: float = Field(default=0.99, ge=0, lt=1)
 
 
