@@ -29,7 +29,7 @@ from moe_apps.pipelines.trajectory.metrics import score
 
 OUTPUT = Path(__file__).resolve().parents[1] / "results" / "trajectory_gates.csv"
 GATES = ("mmoe", "cgc", "ple", "omoe", "shared_bottom")
-EPOCHS, STEPS = 4, 120
+EPOCHS, STEPS = 8, 120
 
 
 def configuration(gate: str, seed: int) -> TrajectoryConfig:

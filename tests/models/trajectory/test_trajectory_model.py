@@ -22,12 +22,13 @@ def test_size_by_hand():
     convolution = 3 * channels * channels + 2 * channels  # kernel, bias and length
     first = 3 * features * channels + 2 * channels + convolution + (features + 1) * channels
     tcn = first + 2 * convolution  # two levels see 13 steps
+    shortcut = (8 * features + 1) * channels  # from all 8 steps
     gates = 3 * channels * experts + 2 * channels  # and their normalisation
     mixture = experts * (channels + 1) * units + gates
     hidden = 3 * (units + 1) * head
     outputs = (head + 1) * (2 * steps + 3 * steps + 3)
     statistics = 2 * features + 2 * 5
-    expected = tcn + mixture + hidden + outputs + 3 + statistics
+    expected = tcn + shortcut + mixture + hidden + outputs + 3 + statistics
     assert tmmoe("tiny", **SIZES).count_params() == expected
 
 
