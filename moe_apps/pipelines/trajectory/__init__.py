@@ -32,8 +32,13 @@ class Trajectory(Domain):
     quick: ClassVar[dict[str, Any]] = {
         "data": {"train_windows": 8000, "simulator": {"roads": 10, "vehicles": 36, "seconds": 60}},
         "model": {"preset": "tiny"},
-        "train": {"epochs": 3, "steps_per_epoch": 60},
-        "evaluation": {"test_windows": 2000, "validation_windows": 500, "lstm_units": 16},
+        "train": {"epochs": 2, "steps_per_epoch": 50},
+        "evaluation": {
+            "test_windows": 2000,
+            "validation_windows": 500,
+            "lstm_units": 16,
+            "dense_twin": False,
+        },
     }
     sample = "traffic on three lanes, simulated by IDM and MOBIL with measurement errors"
     headline = "final_rmse"
