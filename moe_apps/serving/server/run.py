@@ -92,7 +92,7 @@ def running(settings: ServerSettings) -> Iterator[Running]:
             rest.should_exit = True
             stopped = grpc.stop(settings.grace)
             thread.join()
-            stopped.wait()
+            stopped.wait(settings.grace + 5)
 
 
 def serve(settings: ServerSettings) -> None:
@@ -108,10 +108,10 @@ def serve(settings: ServerSettings) -> None:
 
     tf.get_logger().setLevel("ERROR")  # it calls the session deprecated at every load
     logging.getLogger("uvicorn").setLevel("WARNING")
-    stop = threading.Event()
+    signals: list[int] = []  # an Event has a lock, which the disturbed thread itself may hold
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        signals.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
@@ -122,7 +122,8 @@ def serve(settings: ServerSettings) -> None:
         )
         LOG.info("serves %s", models or f"nothing yet from {settings.folder}")
         LOG.info("REST on %s, gRPC on %s; Ctrl-C ends it", server.rest, server.grpc)
-        stop.wait()
+        while not signals:  # a lock would not wake up for a signal that another thread was given
+            time.sleep(0.1)
         LOG.info("stops: no new requests, those under way are answered")
     LOG.info("stopped")
 
