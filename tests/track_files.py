@@ -246,3 +246,23 @@ def commonroad(tracks: Tracks, angle: float, old: bool = False) -> str:
     version = "2018b" if old else "2020a"
     head = f'<commonRoad commonRoadVersion="{version}" timeStepSize="{1 / tracks.rate}">'
     return f'<?xml version="1.0" encoding="utf-8"?>{head}{lanelets}{obstacles}</commonRoad>'
+
+
+def interaction(tracks: Tracks) -> pd.DataFrame:
+    """Rows of INTERACTION's `vehicle_tracks_000.csv`, along x at 20 m/s by its own columns."""
+    table = tracks.table
+    return pd.DataFrame(
+        {
+            "track_id": table["vehicle"] + 1,
+            "frame_id": table["frame"] + 1,
+            "timestamp_ms": (table["frame"] + 1) * 100,
+            "agent_type": table["kind"],
+            "x": table["x"],
+            "y": table["y"],
+            "vx": 20.0,
+            "vy": 0.0,
+            "psi_rad": 0.0,
+            "length": table["length"],
+            "width": table["width"],
+        }
+    )

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import moe_apps
+import track_files
 from moe_apps.models.trajectory import tmmoe
 from moe_apps.pipelines.atomic_files import read_json
 from moe_apps.pipelines.domain import Served
@@ -146,23 +147,9 @@ def trajectory(folder: Path) -> Trained:
     from moe_apps.pipelines.trajectory.config import SimulatorSettings
     from moe_apps.pipelines.trajectory.simulator import simulate
 
-    tracks = simulate(SimulatorSettings(roads=1, vehicles=16, seconds=20), seed=8).table
-    file = folder / "vehicle_tracks_000.csv"  # as INTERACTION has them
-    pd.DataFrame(
-        {
-            "track_id": tracks["vehicle"] + 1,
-            "frame_id": tracks["frame"] + 1,
-            "timestamp_ms": (tracks["frame"] + 1) * 100,
-            "agent_type": tracks["kind"],
-            "x": tracks["x"],
-            "y": tracks["y"],
-            "vx": 20.0,
-            "vy": 0.0,
-            "psi_rad": 0.0,
-            "length": tracks["length"],
-            "width": tracks["width"],
-        }
-    ).to_csv(file, index=False)
+    tracks = simulate(SimulatorSettings(roads=1, vehicles=16, seconds=20), seed=8)
+    file = folder / "vehicle_tracks_000.csv"
+    track_files.interaction(tracks).to_csv(file, index=False)
     return Trained(
         None,
         ["data.simulator.roads=10", "data.simulator.vehicles=16", "data.simulator.seconds=30"],

@@ -13,6 +13,7 @@ import tensorflow as tf
 import yaml
 
 import moe_apps
+import track_files
 from moe_apps.errors import UserError
 from moe_apps.pipelines import training
 from moe_apps.pipelines.run_folder import RunFolder
@@ -40,22 +41,8 @@ def trained(settings, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def interaction(tmp_path_factory) -> Path:
     """Simulated tracks in the format of INTERACTION, and one too short to predict from."""
-    tracks = simulate(SimulatorSettings(roads=1, vehicles=16, seconds=20), seed=8).table
-    table = pd.DataFrame(
-        {
-            "track_id": tracks["vehicle"] + 1,
-            "frame_id": tracks["frame"] + 1,
-            "timestamp_ms": (tracks["frame"] + 1) * 100,
-            "agent_type": tracks["kind"],
-            "x": tracks["x"],
-            "y": tracks["y"],
-            "vx": 20.0,
-            "vy": 0.0,
-            "psi_rad": 0.0,
-            "length": tracks["length"],
-            "width": tracks["width"],
-        }
-    )
+    tracks = simulate(SimulatorSettings(roads=1, vehicles=16, seconds=20), seed=8)
+    table = track_files.interaction(tracks)
     short = table[table["track_id"] == table["track_id"].iloc[0]].tail(8).assign(track_id=9999)
     path = tmp_path_factory.mktemp("tracks") / "vehicle_tracks_000.csv"
     pd.concat([table, short]).to_csv(path, index=False)
