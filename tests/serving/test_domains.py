@@ -189,8 +189,9 @@ def test_a_trained_run_from_export_to_both_protocols(
     with running(ServerSettings(tmp_path / "served", rest_port=0, grpc_port=0)) as server:
         check_answers(server, name, version, given)
         check_independence(server, name, given)
-        moe_apps.predict(run, input=case.input, output=tmp_path / case.output)
+        done = moe_apps.predict(run, input=case.input, output=tmp_path / case.output)
         written = case.written(tmp_path / case.output)
+        assert done["rows"] == (1 if written.ndim == 3 else len(written))  # an image, or a table
         for url in (server.rest, f"grpc://{server.grpc}"):
             answer = case.answered(moe_apps.call(url, name, input=case.input, run=run))
             np.testing.assert_allclose(
