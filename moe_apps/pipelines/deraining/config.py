@@ -109,13 +109,13 @@ class DerainingTrainSettings(TrainSettings):
     Attributes:
         patch: Side of the square patches, a multiple of 8.
         augment: Turn and mirror patches (eight ways).
-        loss: Error of pixels: l1, charbonnier or smooth_l1.
+        loss: Error of pixels: psnr (of each image), l1, charbonnier or smooth_l1.
         edge: Factor of the error of edges.
         fft: Factor of the error of the Fourier transform.
     """
 
     epochs: int = Field(default=8, ge=1, le=100_000)
-    steps_per_epoch: int | None = Field(default=40, ge=1)
+    steps_per_epoch: int | None = Field(default=50, ge=1)
     batch_size: int = Field(default=4, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     weight_decay: float = Field(default=1e-4, ge=0, le=10)
@@ -124,7 +124,7 @@ class DerainingTrainSettings(TrainSettings):
     final_fraction: float = Field(default=0.01, ge=0, le=1)
     patch: int = Field(default=48, ge=8, multiple_of=8)
     augment: bool = True
-    loss: Literal["l1", "charbonnier", "smooth_l1"] = "l1"
+    loss: Literal["psnr", "l1", "charbonnier", "smooth_l1"] = "psnr"
     edge: float = Field(default=0.0, ge=0)
     fft: float = Field(default=0.0, ge=0)
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from scipy.ndimage import laplace
+from skimage.metrics import peak_signal_noise_ratio
 
 from keras_modes import QUICKEST, in_mode
 from moe_apps.models.deraining import RestorationLoss
@@ -27,6 +28,17 @@ def test_errors_of_pixels(pair, pixel, error):
     clean, restored = pair
     loss = in_mode(RestorationLoss(pixel), QUICKEST)(clean, restored)
     assert float(loss) == pytest.approx(float(error(restored - clean).mean()), rel=1e-5)
+
+
+def test_the_error_in_decibels_is_minus_the_psnr_of_each_image(pair):
+    clean, restored = (images / 3 for images in pair)
+    loss = in_mode(RestorationLoss("psnr"), QUICKEST)(clean, restored)
+    psnr = [peak_signal_noise_ratio(*images, data_range=1) for images in zip(clean, restored, strict=True)]
+    assert float(loss) == pytest.approx(-np.mean(psnr), abs=0.01)
+
+
+def test_images_that_are_equal_have_a_bounded_error_in_decibels(pair):
+    assert float(RestorationLoss("psnr")(pair[0], pair[0])) == pytest.approx(-40, abs=0.01)
 
 
 def test_the_edge_term_is_the_error_of_second_differences(pair):
