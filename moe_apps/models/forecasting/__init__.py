@@ -1,6 +1,7 @@
 """Forecasting systems."""
 
+from moe_apps.models.forecasting.linear_moe import LinearMoE
 from moe_apps.models.forecasting.time_moe import TimeMoE, greedy_schedule
 from moe_apps.models.forecasting.time_moe_backbone import TimeMoEBackbone
 
-__all__ = ["TimeMoE", "TimeMoEBackbone", "greedy_schedule"]
+__all__ = ["LinearMoE", "TimeMoE", "TimeMoEBackbone", "greedy_schedule"]

@@ -1,4 +1,4 @@
-"""The training loss of models that forecast from every position."""
+"""Training losses over the targets that exist."""
 
 from __future__ import annotations
 
@@ -58,3 +58,46 @@ class PositionwiseHuber(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "delta": self.delta, "first_position": self.first_position}
+
+
+@keras.saving.register_keras_serializable(package="moe_apps.forecasting")
+class ObservedError(keras.losses.Loss):
+    """Mean error over the targets that were observed; NaN marks the others.
+
+    Args:
+        kind: "squared", "absolute", or "huber".
+        delta: where "huber" turns from quadratic to linear.
+
+    Call arguments:
+        y_true, y_pred: of one shape; NaN in `y_true` where there is no target.
+
+    Example:
+        >>> loss = ObservedError("absolute")
+        >>> float(loss(ops.array([[1.0, float("nan")]]), ops.array([[3.0, 9.0]])))
+        2.0
+    """
+
+    def __init__(
+        self, kind: str = "squared", delta: float = 2.0, name: str = "observed_error"
+    ) -> None:
+        super().__init__(name=name, reduction=None, dtype="float32")
+        if kind not in ("squared", "absolute", "huber"):
+            raise ValueError(f'`kind` must be "squared", "absolute" or "huber". Received: {kind!r}')
+        self.kind = kind
+        self.delta = delta
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        exists = ops.isfinite(y_true)
+        # Replaced before the difference is taken: a NaN behind a mask still spoils gradients.
+        error = ops.where(exists, y_pred, 0.0) - ops.where(exists, y_true, 0.0)
+        if self.kind == "squared":
+            error = ops.square(error)
+        elif self.kind == "absolute":
+            error = ops.abs(error)
+        else:
+            bounded = ops.minimum(ops.abs(error), self.delta)
+            error = bounded * (ops.abs(error) - 0.5 * bounded)
+        return ops.sum(error) / ops.maximum(ops.sum(ops.cast(exists, "float32")), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": self.kind, "delta": self.delta}

@@ -119,6 +119,11 @@ class TimeMoE(keras.Model):
             sizes["num_experts"] = 0
         return cls(TimeMoEBackbone(**sizes), **outer)
 
+    @property
+    def num_experts(self) -> int:
+        """Routed experts of a layer; 0 in the dense twin."""
+        return self.backbone.num_experts
+
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
         values = ops.cast(inputs["values"], "float32")
         mask = inputs.get("mask")

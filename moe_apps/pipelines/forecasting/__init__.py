@@ -26,6 +26,13 @@ class Forecasting(Domain):
             "of Experts, arXiv 2409.16040",
             "https://arxiv.org/abs/2409.16040",
         ),
+        System(
+            "linear_moe",
+            "linear MoE",
+            "ours, after Ni et al. 2024, Mixture-of-Linear-Experts for Long-term Time Series "
+            "Forecasting, arXiv 2312.06786",
+            "https://arxiv.org/abs/2312.06786",
+        ),
     )
     config_class = ForecastingConfig
     quick: ClassVar[dict[str, Any]] = {

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.linalg import eigh
 
-from moe_apps.pipelines.forecasting.windows import Windows
+from moe_apps.pipelines.forecasting.windows import Batch, Windows
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -35,6 +35,10 @@ class Baseline(ABC):
     @abstractmethod
     def forecast(self, history: FloatArray) -> FloatArray:
         """Forecast `[n, horizon]` from history `[n, look_back]`."""
+
+    def answer(self, batch: Batch) -> FloatArray:
+        """Forecast `[n, horizon]` for windows."""
+        return self.forecast(batch.history)
 
 
 class RepeatLast(Baseline):
@@ -91,8 +95,8 @@ class Ridge(Baseline):
     penalty: float
 
     def fit(self, train: Windows, validation: Windows) -> Self:
-        gram, cross = _normal_equations(train)
-        seen_gram, seen_cross = _normal_equations(validation)
+        gram, cross = normal_equations(train)
+        seen_gram, seen_cross = normal_equations(validation)
         # One eigendecomposition solves for every penalty: W = V (V'B / (d + penalty)). The
         # validation error of W, up to a constant, is tr(W'GW) - 2 tr(W'C): no second pass.
         values, vectors = eigh(gram)
@@ -111,7 +115,7 @@ class Ridge(Baseline):
         return ((history - mean) @ self.weights + mean).astype(history.dtype)
 
 
-def _normal_equations(
+def normal_equations(
     windows: Windows,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     gram = np.zeros((windows.look_back, windows.look_back))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from moe_apps.pipelines.config import RunConfig, Settings
 from moe_apps.pipelines.train_settings import TrainSettings
@@ -27,6 +27,7 @@ class DataSettings(Settings):
         horizon: Steps that are forecast.
         stride: Steps from one training window to the next.
         season: Steps of a season, for the seasonal baseline and MASE; None takes a usual one.
+        calendar: Let models that can use it know hour, weekday and time of year.
     """
 
     path: str | None = None
@@ -41,6 +42,7 @@ class DataSettings(Settings):
     horizon: int = Field(default=24, ge=1)
     stride: int = Field(default=1, ge=1)
     season: int | None = Field(default=None, ge=1)
+    calendar: bool = True
 
 
 class ModelSettings(Settings):
@@ -64,9 +66,16 @@ class ModelSettings(Settings):
         router: Name of a registered router.
         experts: Name of a registered expert bank.
         dispatch: dropless, capacity or dense.
+        rank: Rank of a linear expert, of linear_moe.
+        gate_dim: Width of the gate's hidden layer, of linear_moe.
+        train_shared: Train the linear forecast that linear_moe starts from further.
+        loss: Training error of linear_moe: squared, absolute or huber.
     """
 
-    name: Literal["time_moe"] = "time_moe"
+    # Both names: what the model is, is asked for in either way.
+    name: Literal["time_moe", "linear_moe"] = Field(
+        default="time_moe", validation_alias=AliasChoices("name", "system")
+    )
     preset: Literal["tiny", "small", "base", "large", "ultra"] = "tiny"
     num_layers: int | None = Field(default=None, ge=1)
     num_heads: int | None = Field(default=None, ge=1)
@@ -82,6 +91,10 @@ class ModelSettings(Settings):
     router: str = "top_k"
     experts: str = "swiglu"
     dispatch: Literal["dropless", "capacity", "dense"] = "dropless"
+    rank: int = Field(default=8, ge=1)
+    gate_dim: int = Field(default=16, ge=1)
+    train_shared: bool = True
+    loss: Literal["squared", "absolute", "huber"] = "squared"
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSettings:
@@ -96,9 +109,11 @@ class ForecastingTrainSettings(TrainSettings):
     """Training settings, and how training windows are varied.
 
     Attributes:
-        flip: Turn each training window upside down with probability 1/2.
+        flip: Turn each training window upside down with probability 1/2; None leaves it to the
+            system: time_moe does, models that know the calendar do not.
         mix: Share of training windows that are a convex mixture of two (of any series), as in
-            TSMixup (Ansari et al. 2024, "Chronos", arXiv 2403.07815).
+            TSMixup (Ansari et al. 2024, "Chronos", arXiv 2403.07815); None leaves it to the
+            system: time_moe mixes half of them, models that know the calendar none.
         first_position: Positions of a window before this one give no loss, since they have
             little history; None for a quarter of the look-back.
     """
@@ -110,8 +125,8 @@ class ForecastingTrainSettings(TrainSettings):
     weight_decay: float = Field(default=0.1, ge=0, le=10)
     beta_2: float = Field(default=0.95, ge=0, lt=1)
     ema: float = Field(default=0.98, ge=0, lt=1)
-    flip: bool = True
-    mix: float = Field(default=0.5, ge=0, le=1)
+    flip: bool | None = None
+    mix: float | None = Field(default=None, ge=0, le=1)
     first_position: int | None = Field(default=None, ge=0)
 
 

@@ -66,6 +66,7 @@ def windowed_data(config: ForecastingConfig, path: str | Path | None = None) -> 
         settings.horizon,
         stride=settings.stride,
         evaluation_stride=config.evaluation.stride,
+        calendar=settings.calendar,
     )
 
 

@@ -14,7 +14,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure as Canvas
 
 from moe_apps.pipelines.charts import FOURTH, INK, MODEL, SECOND, THIRD, save_chart
-from moe_apps.pipelines.forecasting.windows import WindowedPanel
+from moe_apps.pipelines.forecasting.windows import Batch, WindowedPanel
 from moe_apps.pipelines.report import Figure
 
 FloatArray = npt.NDArray[np.floating]
@@ -23,7 +23,7 @@ STYLE = {"model": (MODEL, "-"), "dense twin": (FOURTH, "-"), "ridge": (SECOND, "
 
 
 def forecasts(
-    data: WindowedPanel, answers: Mapping[str, Callable[[FloatArray], FloatArray]], folder: Path
+    data: WindowedPanel, answers: Mapping[str, Callable[[Batch], FloatArray]], folder: Path
 ) -> Figure:
     """Forecast against truth with the look-back, in the file's units.
 
@@ -54,7 +54,7 @@ def forecasts(
         axes.plot(times[future], truth, color=INK, linewidth=1.4, label="truth")
         for name, answer in answers.items():
             color, line = STYLE.get(name, (THIRD, ":"))
-            values = data.unscale(answer(batch.history), batch.series)[0]
+            values = data.unscale(answer(batch), batch.series)[0]
             axes.plot(times[future], values, line, color=color, linewidth=1.3, label=name)
         axes.axvline(times[first], color=THIRD, linewidth=0.8, linestyle=":")
         axes.set_title(data.panel.series[series].name, loc="left", fontsize=10)
@@ -130,7 +130,7 @@ def expert_shares(routing: Mapping[str, Any], factor: str, folder: Path) -> Figu
     )
 
 
-def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Figure:
+def training_curves(history: Sequence[Mapping[str, float]], loss_name: str, folder: Path) -> Figure:
     """Loss, validation error, and the load and entropy of every layer's router by epoch."""
     epochs = [row["epoch"] for row in history]
 
@@ -143,7 +143,7 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Fig
     canvas = Canvas(figsize=(11, 3.2 if not measured else 6.2), layout="constrained")
     grid = canvas.subplots(1 + bool(measured), 2, squeeze=False)
     grid[0, 0].plot(epochs, column("loss"), color=INK)
-    grid[0, 0].set_title("training loss (Huber, balance loss included)", loc="left", fontsize=10)
+    grid[0, 0].set_title(f"training loss ({loss_name})", loc="left", fontsize=10)
     grid[0, 1].plot(epochs, column("val_mse"), color=MODEL)
     grid[0, 1].set_title("validation MSE of forecasts (scaled)", loc="left", fontsize=10)
     if measured:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from moe_apps.pipelines.forecasting.windows import WindowedPanel, Windows
+from moe_apps.pipelines.forecasting.windows import Batch, WindowedPanel, Windows
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -86,13 +86,13 @@ class ForecastMetrics:
 
 
 def score(
-    forecast: Callable[[FloatArray], FloatArray],
+    answer: Callable[[Batch], FloatArray],
     windows: Windows,
     data: WindowedPanel,
     season: int,
     batch_size: int = 1024,
 ) -> dict[str, Any]:
-    """Errors of a forecasting function (`[n, look_back]` to `[n, horizon]`, scaled) over windows.
+    """Errors of a forecasting function (windows to scaled `[n, horizon]`) over windows.
 
     Every window counts once. Returns what `ForecastMetrics.result` does.
 
@@ -100,13 +100,13 @@ def score(
     >>> from moe_apps.pipelines.forecasting.windows import make_windows, split
     >>> panel = Panel((Series("a", 0, np.arange(100.0), np.ones(100, bool)),), None)
     >>> data = make_windows(panel, split(panel), look_back=8, horizon=1)
-    >>> result = score(lambda history: history[:, -1:], data.test, data, season=1)
+    >>> result = score(lambda batch: batch.history[:, -1:], data.test, data, season=1)
     >>> round(result["mae_original"], 3), round(result["mase"], 3)
     (1.0, 1.0)
     """
     metrics = ForecastMetrics(data, season)
     for batch in windows.batches(batch_size):
-        metrics.update(forecast(batch.history), batch.target, batch.target_observed, batch.series)
+        metrics.update(answer(batch), batch.target, batch.target_observed, batch.series)
     return metrics.result()
 
 

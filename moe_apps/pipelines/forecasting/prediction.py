@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.tseries.frequencies import to_offset
 
+from moe_apps.errors import DataError
 from moe_apps.pipelines.answer_table import check_writable, write_table
 from moe_apps.pipelines.atomic_files import read_json
 from moe_apps.pipelines.domain import Served
+from moe_apps.pipelines.forecasting.calendar import calendar_features
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import read_data
 from moe_apps.pipelines.forecasting.forecaster import forecast_function
-from moe_apps.pipelines.forecasting.panel import Panel
+from moe_apps.pipelines.forecasting.panel import Panel, Series
 from moe_apps.pipelines.forecasting.pipeline import EXAMPLE_FILE
 from moe_apps.pipelines.forecasting.served import served_forecaster
 from moe_apps.pipelines.run_folder import RunFolder
@@ -67,7 +70,18 @@ def request(run: RunFolder, input: Path) -> dict[str, Any]:
     for row, series in enumerate(panel.series):
         last = series.values[-length:]
         history[row, length - len(last) :] = last
-    return {"history": history, "horizon": np.array(config.data.horizon, np.int32)}
+    asked = {"history": history, "horizon": np.array(config.data.horizon, np.int32)}
+    if getattr(load_model(run.model_file), "known_features", 0):
+        asked["start"] = np.array([_seconds(panel, series) for series in panel.series], np.int64)
+    return asked
+
+
+def _seconds(panel: Panel, series: Series) -> int:
+    """Seconds since 1970, by the series' clock, of the step that follows a series."""
+    first = panel.future(series, 1)
+    if not isinstance(first, pd.DatetimeIndex):
+        raise DataError(f"series '{series.name}': rows carry no time, and the model needs it")
+    return int(first.tz_localize(None).as_unit("s").asi8[0])
 
 
 def forecast_panel(
@@ -86,12 +100,31 @@ def forecast_panel(
     mean = history.sum(axis=1, keepdims=True) / count
     deviation = np.sqrt((np.square(history - mean) * mask).sum(axis=1, keepdims=True) / count)
     scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-9), deviation, 1.0)
+    model = load_model(run.model_file)
     answer = forecast_function(
-        load_model(run.model_file),
-        config.data.horizon,
-        min(len(history), config.evaluation.batch_size),
+        model, config.data.horizon, min(len(history), config.evaluation.batch_size)
     )
-    return answer((history - mean) / scale * mask, mask).astype(np.float64) * scale + mean
+    known = None
+    if getattr(model, "known_features", 0):
+        known = _known(panel, length, config.data.horizon, model.known_features)
+    answers = answer((history - mean) / scale * mask, mask, known)
+    return answers.astype(np.float64) * scale + mean
+
+
+def _known(panel: Panel, length: int, horizon: int, features: int) -> npt.NDArray[np.float32]:
+    """What is known beforehand of the last `length` rows of each series and of what follows."""
+    known = np.zeros((len(panel.series), length + horizon, features), np.float32)
+    for row, series in enumerate(panel.series):
+        last = panel.times(series)[-length:]
+        times = last.append(panel.future(series, horizon))
+        marks = calendar_features(times, panel.step)
+        if marks.shape[1] != features:
+            raise DataError(
+                f"series '{series.name}': the model was trained with {features} marks of the "
+                f"calendar, a step of {panel.step and panel.step.freqstr} has {marks.shape[1]}"
+            )
+        known[row, -len(marks) :] = marks
+    return known
 
 
 def served(run: RunFolder) -> Served:
@@ -99,6 +132,7 @@ def served(run: RunFolder) -> Served:
     config = run.read_config(ForecastingConfig)
     metrics = run.read_metrics()
     facts = metrics["data"]
+    example = read_json(run.path / EXAMPLE_FILE)
     card = {
         "system": config.model.name,
         "trained_on": {
@@ -114,6 +148,8 @@ def served(run: RunFolder) -> Served:
         load_model(run.model_file),
         look_back=config.data.look_back,
         horizon=config.data.horizon,
-        history_example=np.array(read_json(run.path / EXAMPLE_FILE)["history"], np.float32),
+        history_example=np.array(example["history"], np.float32),
         card=card,
+        step=None if facts["step"] is None else to_offset(facts["step"]),
+        start_example=example.get("start", 0),
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import entr
 
-from moe_apps.pipelines.forecasting.windows import WindowedPanel, Windows
+from moe_apps.pipelines.forecasting.windows import Batch, WindowedPanel, Windows
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -18,12 +18,15 @@ WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def routing_summary(
-    routing: Callable[[FloatArray], FloatArray], windows: Windows, data: WindowedPanel
+    routing: Callable[[Batch], FloatArray], windows: Windows, data: WindowedPanel
 ) -> dict[str, Any]:
     """Routing over the history of windows that do not overlap, so that each point counts once.
 
+    Where a window is routed as a whole, every window counts, at the time of its first target.
+
     Args:
-        routing: history `[n, look_back]` to weights `[n, look_back, layers, experts]`.
+        routing: windows to weights `[n, tokens, layers, experts]`, tokens being the points of
+            the history, or 1.
         windows: where to look, usually the test windows.
         data: the panel they are of.
 
@@ -66,16 +69,20 @@ def routing_summary(
 
 
 def _weights_with_labels(
-    routing: Callable[[FloatArray], FloatArray], windows: Windows, data: WindowedPanel
+    routing: Callable[[Batch], FloatArray], windows: Windows, data: WindowedPanel
 ) -> Iterator[tuple[FloatArray, dict[str, npt.NDArray[Any]]]]:
     """Per series: weights of all points `[points, layers, experts]` and each point's labels."""
     for series in np.unique(windows.series_index):
         of_series = np.flatnonzero(windows.series_index == series)
         rows = windows.target_rows(of_series) - windows.look_back  # first row of the history
         apart = _not_overlapping(rows, windows.look_back)
-        weights = routing(windows.gather(of_series[apart]).history)
+        weights = routing(windows.gather(of_series[apart]))
+        if weights.shape[1] == 1 < windows.look_back:
+            weights = np.concatenate([routing(batch) for batch in windows.of(of_series)])
+            points = rows + windows.look_back
+        else:
+            points = (rows[apart][:, None] + np.arange(windows.look_back)).reshape(-1)
         weights = weights.reshape(-1, *weights.shape[2:])
-        points = (rows[apart][:, None] + np.arange(windows.look_back)).reshape(-1)
         names = np.full(len(points), data.panel.series[series].name, dtype=object)
         labels: dict[str, npt.NDArray[Any]] = {"series": names}
         times = data.panel.times(data.panel.series[series])

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import tensorflow as tf
+import tensorflow.experimental.numpy as tnp
 
-from moe_apps.models.forecasting import TimeMoE
 from moe_apps.models.forecasting.window_scaling import window_statistics
 from moe_apps.pipelines.domain import Served
+from moe_apps.pipelines.forecasting.calendar import cycles_of, features_of_seconds, step_seconds
 
 RULES = (
     "Of a longer history the last look_back points are used; a shorter one is used as it is.",
@@ -24,6 +27,8 @@ RULES = (
 INPUTS = {
     "history": "[batch, time] float32, time >= 1: values at equal steps, oldest first, any unit",
     "horizon": "int32 scalar >= 1: how many steps to forecast; not in fixed_horizon",
+    "start": "[batch] int64: time of the first step to forecast, in seconds since 1970 by the "
+    "series' own clock",
 }
 OUTPUTS = {
     "forecast": "[batch, horizon] float32: the values of the next steps, in the history's unit",
@@ -33,19 +38,21 @@ OUTPUTS = {
 
 
 def served_forecaster(
-    model: TimeMoE,
+    model: Any,
     *,
     look_back: int,
     horizon: int,
     history_example: npt.NDArray[np.floating],
     card: Mapping[str, Any],
+    step: pd.offsets.BaseOffset | None = None,
+    start_example: int = 0,
 ) -> Served:
     """Join a model with the preparation of raw series, as functions of TensorFlow tensors.
 
     `serving_default(history, horizon)` gives `forecast`; `fixed_horizon(history)` does so for the
     training horizon, for callers that cannot send a scalar (rows in TensorFlow Serving's REST
     interface, batching in the server); `explain(history, horizon)` adds `expert_shares` where
-    the model has routed experts.
+    the model has routed experts. A model that knows the calendar has the input `start` too.
 
     Every series is scaled by its own history whether or not the model normalises too: a model
     trained on series scaled as a whole has no scaler for a series it never saw, and its released
@@ -57,8 +64,11 @@ def served_forecaster(
         horizon: steps of `fixed_horizon` and of the example.
         history_example: one or more series, `[time]` or `[batch, time]`, in their own units.
         card: facts for people on data and results; inputs, outputs and rules are added.
+        step: the time step, for a model that knows the calendar.
+        start_example: seconds since 1970 of the step that follows the example.
 
     Example:
+        >>> from moe_apps.models.forecasting import TimeMoE
         >>> model = TimeMoE.from_preset("tiny", context_length=32)
         >>> hours = np.sin(np.arange(32.0))
         >>> one = served_forecaster(
@@ -70,50 +80,64 @@ def served_forecaster(
     """
     model = _without_drops(model)
     steps = horizon
+    dated = bool(getattr(model, "known_features", 0))
+    experts = model.num_experts
 
-    def forecast(history: Any, horizon: Any) -> dict[str, Any]:
+    def known(start: Any, history: Any, horizon: Any) -> tuple[Any, ...]:
+        if not dated:
+            return ()
+        ahead = tf.range(-tf.shape(history)[1], horizon)
+        offsets = tf.cast(ahead, tf.int64) * round(step_seconds(step))
+        return None, features_of_seconds(start[:, None] + offsets, cycles_of(step), tnp)
+
+    def forecast(history: Any, horizon: Any, start: Any) -> dict[str, Any]:
         scaled, unscaled = _prepared(history, look_back)
-        return {"forecast": unscaled(model.forecast(scaled, horizon))}
+        seen = known(start, scaled, horizon)
+        return {"forecast": unscaled(model.forecast(scaled, horizon, *seen))}
 
-    def shares(history: Any) -> dict[str, Any]:
-        if not model.backbone.num_experts:
+    def shares(history: Any, start: Any) -> dict[str, Any]:
+        if not experts:
             return {}
-        filled, known = fill_missing(history)
-        weights = tf.reduce_sum(model.routing(_scaled(filled[:, -look_back:])[0]), axis=1)
+        filled, observed = fill_missing(history)
+        scaled = _scaled(filled[:, -look_back:])[0]
+        weights = tf.reduce_sum(model.routing(scaled, *known(start, scaled, 1)), axis=1)
         weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)  # (batch, layers, experts)
-        return {"expert_shares": tf.where(known[..., None], weights, np.nan)}
+        return {"expert_shares": tf.where(observed[..., None], weights, np.nan)}
 
     history_input = tf.TensorSpec((None, None), tf.float32, name="history")
     horizon_input = tf.TensorSpec((), tf.int32, name="horizon")
+    start_input = [tf.TensorSpec((None,), tf.int64, name="start")] if dated else []
 
-    @tf.function(input_signature=[history_input, horizon_input], autograph=False)
-    def serving_default(history: Any, horizon: Any) -> dict[str, Any]:
-        return forecast(_checked_history(history), _checked_horizon(horizon))
+    @tf.function(input_signature=[history_input, horizon_input, *start_input], autograph=False)
+    def serving_default(history: Any, horizon: Any, start: Any = None) -> dict[str, Any]:
+        return forecast(_checked_history(history), _checked_horizon(horizon), start)
 
-    @tf.function(input_signature=[history_input], autograph=False)
-    def fixed_horizon(history: Any) -> dict[str, Any]:
-        answer = forecast(_checked_history(history), steps)["forecast"]
+    @tf.function(input_signature=[history_input, *start_input], autograph=False)
+    def fixed_horizon(history: Any, start: Any = None) -> dict[str, Any]:
+        answer = forecast(_checked_history(history), steps, start)["forecast"]
         return {"forecast": tf.ensure_shape(answer, (None, steps))}
 
-    @tf.function(input_signature=[history_input, horizon_input], autograph=False)
-    def explain(history: Any, horizon: Any) -> dict[str, Any]:
+    @tf.function(input_signature=[history_input, horizon_input, *start_input], autograph=False)
+    def explain(history: Any, horizon: Any, start: Any = None) -> dict[str, Any]:
         history = _checked_history(history)
-        return {**forecast(history, _checked_horizon(horizon)), **shares(history)}
+        return {**forecast(history, _checked_horizon(horizon), start), **shares(history, start)}
 
-    routed = bool(model.backbone.num_experts)
-    outputs = {name: text for name, text in OUTPUTS.items() if routed or name == "forecast"}
+    outputs = {name: text for name, text in OUTPUTS.items() if experts or name == "forecast"}
+    example = {
+        "history": np.atleast_2d(history_example).astype(np.float32),
+        "horizon": np.array(horizon, np.int32),
+    }
+    if dated:
+        example["start"] = np.full(len(example["history"]), start_example, np.int64)
     return Served(
         model,
         {"serving_default": serving_default, "fixed_horizon": fixed_horizon, "explain": explain},
-        {
-            "history": np.atleast_2d(history_example).astype(np.float32),
-            "horizon": np.array(horizon, np.int32),
-        },
+        example,
         {
             **card,
             "look_back": look_back,
             "fixed_horizon": horizon,
-            "inputs": INPUTS,
+            "inputs": {name: text for name, text in INPUTS.items() if dated or name != "start"},
             "outputs": outputs,
             "rules": RULES,
         },
@@ -178,12 +202,13 @@ def _checked_horizon(horizon: Any) -> Any:
         return tf.identity(horizon)
 
 
-def _without_drops(model: TimeMoE) -> TimeMoE:
+def _without_drops(model: Any) -> keras.Model:
     """The same model with dropless dispatch: capacity makes an answer depend on its batch."""
-    if model.backbone.num_experts == 0 or model.backbone.dispatch != "capacity":
-        return model
     config = model.get_config()
-    config["backbone"]["config"]["dispatch"] = "dropless"
-    same: TimeMoE = type(model).from_config(config)
+    place = config["backbone"]["config"] if "backbone" in config else config
+    if not model.num_experts or place.get("dispatch") != "capacity":
+        return model
+    place["dispatch"] = "dropless"
+    same = type(model).from_config(config)
     same.set_weights(model.get_weights())
     return same

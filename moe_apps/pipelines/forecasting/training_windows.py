@@ -43,12 +43,43 @@ def training_batches(windows: Windows, config: ForecastingConfig) -> ShuffledBat
     starts = tf.constant(windows.starts)
     heads = [f"horizon_{steps}" for steps in config.model.horizon_lengths]
     settings = config.train
+    flip = True if settings.flip is None else settings.flip
+    mix = 0.5 if settings.mix is None else settings.mix
 
     def gather(numbers: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         rows = tf.gather(starts, numbers)[:, None] + tf.range(length, dtype=tf.int64)
         pair = tf.stack([tf.gather(inputs, rows), tf.gather(targets, rows)])  # (2, batch, length)
-        pair = _varied(pair, numbers, settings.flip, settings.mix, config.seed)
+        pair = _varied(pair, numbers, flip, mix, config.seed)
         return {"values": pair[0, :, :read]}, dict.fromkeys(heads, pair[1])
+
+    return ShuffledBatches(
+        gather, len(windows), settings.batch_size, config.seed, settings.steps_per_epoch
+    )
+
+
+def window_batches(windows: Windows, config: ForecastingConfig) -> ShuffledBatches:
+    """Shuffled batches of ({"values", "known"}, {"forecast"}) for models of one window.
+
+    Missing values are read filled, as everywhere, and as targets they are NaN. `known` is there
+    where the data know something beforehand.
+    """
+    import tensorflow as tf
+
+    cut, length = windows.look_back, windows.look_back + windows.horizon
+    flat = np.where(windows.observed, windows.values, np.float32(np.nan))
+    targets, inputs = tf.constant(flat), tf.constant(windows.values)
+    starts = tf.constant(windows.starts)
+    known = None if windows.known is None else tf.constant(windows.known)
+    settings = config.train
+
+    def gather(numbers: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        rows = tf.gather(starts, numbers)[:, None] + tf.range(length, dtype=tf.int64)
+        pair = tf.stack([tf.gather(inputs, rows), tf.gather(targets, rows)])  # (2, batch, length)
+        pair = _varied(pair, numbers, bool(settings.flip), settings.mix or 0.0, config.seed)
+        history = {"values": pair[0, :, :cut]}
+        if known is not None:
+            history["known"] = tf.gather(known, rows)
+        return history, {"forecast": pair[1, :, cut:]}
 
     return ShuffledBatches(
         gather, len(windows), settings.batch_size, config.seed, settings.steps_per_epoch

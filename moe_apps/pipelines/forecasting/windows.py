@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
 from moe_apps.errors import ConfigError, DataError
+from moe_apps.pipelines.forecasting.calendar import calendar_features
 from moe_apps.pipelines.forecasting.panel import Notes, Panel, Series
 from moe_apps.pipelines.forecasting.splits import Split, split
 
@@ -20,7 +21,8 @@ __all__ = ["Batch", "Split", "WindowedPanel", "Windows", "make_windows", "split"
 class Batch(NamedTuple):
     """Windows as arrays: history `[n, look_back]`, target `[n, horizon]`, series `[n]`.
 
-    Values are scaled float32; the two masks are True where a value was observed.
+    Values are scaled float32; the two masks are True where a value was observed. `known`
+    `[n, look_back + horizon, features]` float32 is what is known beforehand of every row.
     """
 
     history: npt.NDArray[np.float32]
@@ -28,6 +30,7 @@ class Batch(NamedTuple):
     target: npt.NDArray[np.float32]
     target_observed: npt.NDArray[np.bool_]
     series: npt.NDArray[np.int32]
+    known: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Windows:
         series_index: int32 `[windows]`, the series that a window is of.
         offsets: int64 `[series]`, where in `values` a series begins.
         left_out: windows that were not made because their history would begin before the series.
+        known: float32 `[rows of all series, features]`, known beforehand; None for nothing.
 
     >>> flat = np.arange(6, dtype=np.float32)
     >>> index = Windows(flat, flat >= 0, np.array([0, 1]), np.zeros(2, np.int32), np.zeros(1), 3, 2)
@@ -59,6 +63,7 @@ class Windows:
     look_back: int
     horizon: int
     left_out: int = 0
+    known: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -68,18 +73,24 @@ class Windows:
         rows = self.starts[indices, None] + np.arange(self.look_back + self.horizon)
         values, observed = self.values[rows], self.observed[rows]  # [n, look_back + horizon]
         cut = self.look_back
+        known = np.zeros((*rows.shape, 0), np.float32) if self.known is None else self.known[rows]
         return Batch(
             values[:, :cut],
             observed[:, :cut],
             values[:, cut:],
             observed[:, cut:],
             self.series_index[indices],
+            known,
         )
 
     def batches(self, size: int = 1024) -> Iterator[Batch]:
         """All windows in order, `size` at a time, the last batch with what is left."""
-        for start in range(0, len(self), size):
-            yield self.gather(np.arange(start, min(start + size, len(self))))
+        return self.of(np.arange(len(self)), size)
+
+    def of(self, indices: npt.NDArray[np.integer], size: int = 1024) -> Iterator[Batch]:
+        """The windows of these indices, `size` at a time."""
+        for start in range(0, len(indices), size):
+            yield self.gather(indices[start : start + size])
 
     def target_rows(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Row within its series of each window's first target, `[n]`; for its time stamp."""
@@ -107,6 +118,11 @@ class WindowedPanel:
     test: Windows
     notes: tuple[str, ...]
 
+    @property
+    def known_features(self) -> int:
+        """Features known beforehand of every row."""
+        return 0 if self.train.known is None else self.train.known.shape[1]
+
     def unscale(
         self, values: npt.NDArray[np.floating], series: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.float64]:
@@ -122,6 +138,7 @@ def make_windows(
     *,
     stride: int = 1,
     evaluation_stride: int = 1,
+    calendar: bool = False,
 ) -> WindowedPanel:
     """Scale every series by its training rows and index the windows of each split.
 
@@ -134,6 +151,7 @@ def make_windows(
         look_back, horizon: rows of history and of target in a window.
         stride: rows from one training window to the next.
         evaluation_stride: the same for validation and test; benchmarks use 1.
+        calendar: put `calendar_features` of every row into `Windows.known`.
 
     Raises:
         ConfigError: a length or stride under 1.
@@ -168,6 +186,10 @@ def make_windows(
     values = np.concatenate(scaled).astype(np.float32)
     observed = np.concatenate([series.observed for series in panel.series])
     offsets = np.cumsum([0, *map(len, panel.series)])[:-1]
+    known = None
+    if calendar:
+        marks = [calendar_features(panel.times(series), panel.step) for series in panel.series]
+        known = np.concatenate(marks)
 
     parts = {}
     for part in ("train", "validation", "test"):
@@ -182,7 +204,7 @@ def make_windows(
             )
         notes.add("windows left out, their history would begin before the series", part, left_out)
         parts[part] = Windows(
-            values, observed, starts, series_index, offsets, look_back, horizon, left_out
+            values, observed, starts, series_index, offsets, look_back, horizon, left_out, known
         )
     return WindowedPanel(panel, splits, mean, std, **parts, notes=notes.lines())
 

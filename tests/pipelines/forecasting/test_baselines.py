@@ -67,18 +67,18 @@ def test_ridge_penalty_is_the_best_on_validation(numbered: Callable[..., Panel])
     panel = numbered(np.sin(time / 3) + np.random.default_rng(1).normal(size=300))
     data = make_windows(panel, split(panel), 24, 2)
     ridge = Ridge(2).fit(data.train, data.validation)
-    best = score(ridge.forecast, data.validation, data, season=1)["mse"]
+    best = score(ridge.answer, data.validation, data, season=1)["mse"]
     for factor in (0.01, 0.1, 10, 100):
         other = Ridge(2)
         other.weights = _oracle(data, ridge.penalty * factor)
-        assert score(other.forecast, data.validation, data, season=1)["mse"] > best
+        assert score(other.answer, data.validation, data, season=1)["mse"] > best
 
 
 def test_constant_series_does_not_break_ridge(numbered: Callable[..., Panel]) -> None:
     panel = numbered(np.full(100, 3.0))
     data = make_windows(panel, split(panel), 8, 2)
     ridge = Ridge(2).fit(data.train, data.validation)
-    assert score(ridge.forecast, data.test, data, season=1)["mse"] == 0
+    assert score(ridge.answer, data.test, data, season=1)["mse"] == 0
 
 
 def test_baselines_keep_single_precision() -> None:
@@ -116,5 +116,5 @@ def test_measured_benchmark_figures(
 ) -> None:
     data = _benchmark(shared_data / "forecasting" / file, protocol, look_back)
     baseline = baselines(96, season_of(data.panel.step))[name].fit(data.train, data.validation)
-    result = score(baseline.forecast, data.test, data, season=24)
+    result = score(baseline.answer, data.test, data, season=24)
     assert abs(result["mse"] - mse) <= tolerance and abs(result["mae"] - mae) <= tolerance

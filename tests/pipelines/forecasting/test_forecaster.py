@@ -10,11 +10,8 @@ import pytest
 from moe_apps.errors import ConfigError
 from moe_apps.models.forecasting import TimeMoE
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
-from moe_apps.pipelines.forecasting.forecaster import (
-    build_model,
-    forecast_function,
-    routing_function,
-)
+from moe_apps.pipelines.forecasting.forecaster import forecast_function, routing_function
+from moe_apps.pipelines.forecasting.systems import system_of
 from moe_apps.pipelines.parameters import count_parameters
 
 SIZES = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 8}
@@ -24,6 +21,10 @@ def settings(**model) -> ForecastingConfig:
     return ForecastingConfig(
         data={"look_back": 12, "horizon": 10}, model={**SIZES, "num_experts": 4, **model}
     )
+
+
+def build_model(config: ForecastingConfig, **arguments):
+    return system_of(config).build(config, **arguments)
 
 
 @pytest.fixture(scope="module")

@@ -59,15 +59,15 @@ def _flat(result: dict[str, Any]) -> dict[str, float]:
 
 
 def test_errors_agree_with_a_plain_loop(data: WindowedPanel) -> None:
-    result = score(RepeatLast(2).forecast, data.test, data, SEASON, batch_size=7)
+    result = score(RepeatLast(2).answer, data.test, data, SEASON, batch_size=7)
     assert _flat(result) == pytest.approx(_plain(data, {0, 1}), rel=1e-4)
     for i, series in enumerate(data.panel.series):
         assert _flat(result["by_series"][series.name]) == pytest.approx(_plain(data, {i}), rel=1e-4)
 
 
 def test_batch_size_does_not_matter(data: WindowedPanel) -> None:
-    one = score(RepeatLast(2).forecast, data.test, data, SEASON, batch_size=1)
-    many = score(RepeatLast(2).forecast, data.test, data, SEASON, batch_size=1000)
+    one = score(RepeatLast(2).answer, data.test, data, SEASON, batch_size=1)
+    many = score(RepeatLast(2).answer, data.test, data, SEASON, batch_size=1000)
     assert one["by_step"]["mse"] == pytest.approx(many["by_step"]["mse"])
     assert one["targets"] == many["targets"] == 2 * len(data.test) - 2
 
@@ -75,7 +75,7 @@ def test_batch_size_does_not_matter(data: WindowedPanel) -> None:
 def test_steps_average_to_the_whole_when_all_is_observed(numbered: Numbered) -> None:
     panel = numbered(np.random.default_rng(2).normal(size=80))
     data = make_windows(panel, split(panel), 5, 3)
-    result = score(RepeatLast(3).forecast, data.test, data, SEASON)
+    result = score(RepeatLast(3).answer, data.test, data, SEASON)
     assert np.mean(result["by_step"]["mse"]) == pytest.approx(result["mse"])
     assert np.mean(result["by_step"]["mae"]) == pytest.approx(result["mae"])
 
@@ -93,16 +93,16 @@ def test_unobserved_targets_do_not_count_whatever_they_hold(data: WindowedPanel)
 def test_constant_series_has_no_mase_and_a_perfect_zero_no_smape(numbered: Numbered) -> None:
     panel = numbered(np.zeros(80), np.random.default_rng(3).normal(size=80))
     data = make_windows(panel, split(panel), 5, 2)
-    result = score(RepeatLast(2).forecast, data.test, data, SEASON)
+    result = score(RepeatLast(2).answer, data.test, data, SEASON)
     still = result["by_series"]["s0"]
     assert still["mase"] is None and still["mse"] == 0 and still["smape"] == 0
     assert result["mase"] == pytest.approx(result["by_series"]["s1"]["mase"])
 
 
 def test_season_longer_than_training_leaves_mase_undefined(data: WindowedPanel) -> None:
-    assert score(RepeatLast(2).forecast, data.test, data, season=500)["mase"] is None
+    assert score(RepeatLast(2).answer, data.test, data, season=500)["mase"] is None
 
 
 def test_result_is_plain_json(data: WindowedPanel) -> None:
-    result = score(RepeatLast(2).forecast, data.test, data, SEASON)
+    result = score(RepeatLast(2).answer, data.test, data, SEASON)
     assert json.loads(json.dumps(result, allow_nan=False)) == result

@@ -29,8 +29,8 @@ def data():
 def by_value(data, choose):
     """A router of one layer and two experts: the expert is a function of the unscaled value."""
 
-    def routing(history):
-        values = history * data.std[0] + data.mean[0]
+    def routing(batch):
+        values = batch.history * data.std[0] + data.mean[0]
         expert = choose(values).astype(int)
         return np.eye(2)[expert][:, :, None, :]
 
@@ -60,3 +60,14 @@ def test_numbered_rows_have_no_hours(numbered):
     data = make_windows(panel, split(panel), LOOK_BACK, 4)
     summary = routing_summary(by_value(data, lambda v: v > 100), data.test, data)
     assert "by_hour" not in summary and "by_weekday" not in summary
+
+
+def test_windows_routed_as_a_whole_count_at_their_first_target(data):
+    def routing(batch):
+        first = batch.history[:, 0] * data.std[0] + data.mean[0]  # the hour, a day before
+        return np.eye(2)[(np.round(first) >= 12).astype(int)][:, None, None, :]
+
+    summary = routing_summary(routing, data.test, data)
+    assert summary["points"] == len(data.test)
+    hours = summary["by_hour"]
+    assert hours["03"] == [[1.0, 0.0]] and hours["15"] == [[0.0, 1.0]]

@@ -1,0 +1,129 @@
+"""The systems beside Time-MoE from file to served model, through the doors that users have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import moe_apps
+from moe_apps.errors import UserError
+from moe_apps.pipelines.atomic_files import read_json
+from moe_apps.pipelines.forecasting import Forecasting
+from moe_apps.pipelines.forecasting.prediction import request
+from moe_apps.pipelines.forecasting.systems import SYSTEMS
+from moe_apps.pipelines.run_folder import RunFolder
+
+LOOK_BACK, HORIZON = 24, 12
+SMALL = [
+    f"data.look_back={LOOK_BACK}",
+    f"data.horizon={HORIZON}",
+    "train.epochs=1",
+    "train.steps_per_epoch=3",
+    "train.batch_size=8",
+    "evaluation.stride=4",
+]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    """Two hourly series of a daily wave, the second with a gap."""
+    hours = np.arange(420)
+    noise = np.random.default_rng(0).normal(size=(2, 420))
+    frame = pd.DataFrame(
+        {
+            "date": pd.date_range("2024-01-01", periods=420, freq="h"),
+            "load": 50 + 10 * np.sin(2 * np.pi * hours / 24) + noise[0],
+            "wind": 5 + np.cos(2 * np.pi * hours / 24) + 0.1 * noise[1],
+        }
+    )
+    frame.loc[100:104, "wind"] = np.nan
+    path = tmp_path_factory.mktemp("data") / "hourly.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module", params=["linear_moe"])
+def trained(request, table, tmp_path_factory) -> tuple[Path, dict]:
+    run = tmp_path_factory.mktemp("runs") / request.param
+    settings = [*SMALL, f"model.system={request.param}"]
+    return run, moe_apps.train("forecasting", data=table, set=settings, output=run, seed=3)
+
+
+def test_every_system_is_told_to_users_and_can_be_chosen():
+    assert {system.name for system in Forecasting.systems} == set(SYSTEMS)
+
+
+def test_a_run_has_all_that_users_look_for(trained):
+    run, metrics = trained
+    assert metrics["system"] == run.name
+    for name in ("config.yaml", "model.keras", "report.html", "saved_model/1/saved_model.pb"):
+        assert (run / name).stat().st_size > 0, name
+    assert SYSTEMS[run.name].title in (run / "report.html").read_text()
+    for errors in (metrics["test"], metrics["dense_twin"]):
+        assert errors["mse"] < metrics["baselines"]["repeat_last"]["mse"]
+    assert sum(metrics["routing"]["load"][0]) == pytest.approx(1)
+    assert len(metrics["routing"]["by_hour"]) >= 6  # every fourth window at least
+    assert metrics["parameters"]["active"] < metrics["parameters"]["total"]
+
+
+def test_evaluate_repeats_the_test(trained):
+    run, metrics = trained
+    again = moe_apps.evaluate(run)
+    for part in ("test", "dense_twin"):
+        assert again[part]["mse"] == pytest.approx(metrics[part]["mse"], rel=1e-5)
+    assert again["routing"]["load"] == metrics["routing"]["load"]
+
+
+def test_predict_and_the_saved_model_agree_in_the_units_of_the_file(trained, table, tmp_path):
+    run, _ = trained
+    moe_apps.predict(run, input=table, output=tmp_path / "next.csv")
+    written = pd.read_csv(tmp_path / "next.csv", parse_dates=["time"])
+    by_series = written["forecast"].to_numpy().reshape(2, HORIZON)
+    assert 20 < by_series[0].mean() < 80 and 0 < by_series[1].mean() < 10
+    signatures = tf.saved_model.load(str(run / "saved_model" / "1")).signatures
+    asked = {name: tf.constant(v) for name, v in request(RunFolder.open(run), table).items()}
+    answer = signatures["serving_default"](**asked)["forecast"]
+    np.testing.assert_allclose(answer.numpy(), by_series, rtol=1e-4)
+    explained = signatures["explain"](**asked)
+    np.testing.assert_allclose(explained["forecast"].numpy(), by_series, rtol=1e-4)
+    np.testing.assert_allclose(explained["expert_shares"].numpy().sum(axis=-1), 1, rtol=1e-5)
+    card = read_json(run / "saved_model" / "1" / "MODEL.json")
+    assert set(card["signatures"]["serving_default"]["inputs"]) == set(asked)
+
+
+def test_short_histories_are_forecast(trained, tmp_path):
+    run, _ = trained
+    times = pd.date_range("2024-03-01", periods=40, freq="h")
+    long = pd.DataFrame(
+        {
+            "id": ["a"] * 40 + ["b"] * 3,
+            "date": [*times, *times[:3]],
+            "value": [*np.arange(40.0), 7.0, 7.0, 7.0],
+        }
+    )
+    long.to_csv(tmp_path / "long.csv", index=False)
+    moe_apps.predict(run, input=tmp_path / "long.csv", output=tmp_path / "next.csv")
+    written = pd.read_csv(tmp_path / "next.csv")
+    assert np.isfinite(written["forecast"]).all()
+    np.testing.assert_allclose(written["forecast"][-HORIZON:], 7, atol=1e-3)
+
+
+def test_a_model_that_knows_the_calendar_asks_for_time_stamps(trained, tmp_path):
+    run, _ = trained
+    pd.DataFrame({"x": np.arange(60.0)}).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(UserError, match="time"):
+        moe_apps.predict(run, input=tmp_path / "rows.csv", output=tmp_path / "next.csv")
+
+
+def test_a_linear_mixture_is_never_worse_on_validation_than_where_it_starts(table, tmp_path):
+    wild = ["model.name=linear_moe", "train.learning_rate=5", "evaluation.dense_twin=false"]
+    run = tmp_path / "run"
+    metrics = moe_apps.train("forecasting", data=table, set=[*SMALL, *wild], output=run)
+    assert metrics["training"]["best_epoch"] == 0
+    history = pd.read_csv(run / "history.csv")
+    assert metrics["training"]["best_val_mse"] < history["val_mse"].min()
+    assert metrics["test"]["mse"] < 1.2 * metrics["baselines"]["ridge"]["mse"]
