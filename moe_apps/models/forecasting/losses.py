@@ -67,6 +67,8 @@ class ObservedError(keras.losses.Loss):
     Args:
         kind: "squared", "absolute", or "huber".
         delta: where "huber" turns from quadratic to linear.
+        ahead: last steps that are the future; 0: all are.
+        weight_behind: weight of the steps before those.
 
     Call arguments:
         y_true, y_pred: of one shape; NaN in `y_true` where there is no target.
@@ -78,13 +80,20 @@ class ObservedError(keras.losses.Loss):
     """
 
     def __init__(
-        self, kind: str = "squared", delta: float = 2.0, name: str = "observed_error"
+        self,
+        kind: str = "squared",
+        delta: float = 2.0,
+        ahead: int = 0,
+        weight_behind: float = 1.0,
+        name: str = "observed_error",
     ) -> None:
         super().__init__(name=name, reduction=None, dtype="float32")
         if kind not in ("squared", "absolute", "huber"):
             raise ValueError(f'`kind` must be "squared", "absolute" or "huber". Received: {kind!r}')
         self.kind = kind
         self.delta = delta
+        self.ahead = ahead
+        self.weight_behind = weight_behind
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         exists = ops.isfinite(y_true)
@@ -97,7 +106,18 @@ class ObservedError(keras.losses.Loss):
         else:
             bounded = ops.minimum(ops.abs(error), self.delta)
             error = bounded * (ops.abs(error) - 0.5 * bounded)
-        return ops.sum(error) / ops.maximum(ops.sum(ops.cast(exists, "float32")), 1.0)
+        weight = ops.cast(exists, "float32")
+        if self.ahead:
+            steps = y_pred.shape[1]
+            behind = ops.arange(steps) < steps - self.ahead
+            weight = weight * ops.where(behind, self.weight_behind, 1.0)[None]
+        return ops.sum(weight * error) / ops.maximum(ops.sum(weight), 1e-6)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "kind": self.kind, "delta": self.delta}
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "delta": self.delta,
+            "ahead": self.ahead,
+            "weight_behind": self.weight_behind,
+        }

@@ -27,6 +27,13 @@ class Forecasting(Domain):
             "https://arxiv.org/abs/2409.16040",
         ),
         System(
+            "mohets",
+            "MoHETS",
+            "Ortigossa et al. 2026, MoHETS: Long-term Time Series Forecasting with Mixture of "
+            "Heterogeneous Experts, arXiv 2601.21866",
+            "https://arxiv.org/abs/2601.21866",
+        ),
+        System(
             "linear_moe",
             "linear MoE",
             "ours, after Ni et al. 2024, Mixture-of-Linear-Experts for Long-term Time Series "

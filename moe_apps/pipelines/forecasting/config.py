@@ -45,8 +45,23 @@ class DataSettings(Settings):
     calendar: bool = True
 
 
+ONLY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("preset", "num_layers", "num_heads"), ("time_moe", "mohets")),
+    **dict.fromkeys(("hidden_dim", "intermediate_dim"), ("time_moe", "mohets")),
+    **dict.fromkeys(("horizon_lengths", "rope_theta", "normalize"), ("time_moe",)),
+    **dict.fromkeys(("balance_form", "router", "experts"), ("time_moe",)),
+    **dict.fromkeys(("rank", "gate_dim", "train_shared", "loss"), ("linear_moe",)),
+    **dict.fromkeys(("num_key_heads", "patch", "dropout", "drop_path"), ("mohets",)),
+    **dict.fromkeys(("scaled_init", "one_shot", "weight_behind"), ("mohets",)),
+}
+"""Settings of the model that only some systems have."""
+
+
 class ModelSettings(Settings):
     """The model; a size that is given overrides the preset's.
+
+    What only some systems have is named with them; the others refuse another value than the
+    default.
 
     Attributes:
         name: The system.
@@ -70,10 +85,17 @@ class ModelSettings(Settings):
         gate_dim: Width of the gate's hidden layer, of linear_moe.
         train_shared: Train the linear forecast that linear_moe starts from further.
         loss: Training error of linear_moe: squared, absolute or huber.
+        num_key_heads: Key and value heads, of mohets.
+        patch: Steps of a token, of mohets; the look-back is a multiple of it.
+        dropout: Rate of dropout, of mohets.
+        drop_path: Rate at which branches of the last block are dropped, of mohets.
+        scaled_init: Smaller first weights of the Fourier experts of mohets than its code has.
+        one_shot: Let mohets forecast the horizon at once instead of 24 steps at a time.
+        weight_behind: Weight of the steps of mohets' target that its input shows already.
     """
 
     # Both names: what the model is, is asked for in either way.
-    name: Literal["time_moe", "linear_moe"] = Field(
+    name: Literal["time_moe", "mohets", "linear_moe"] = Field(
         default="time_moe", validation_alias=AliasChoices("name", "system")
     )
     preset: Literal["tiny", "small", "base", "large", "ultra"] = "tiny"
@@ -95,6 +117,13 @@ class ModelSettings(Settings):
     gate_dim: int = Field(default=16, ge=1)
     train_shared: bool = True
     loss: Literal["squared", "absolute", "huber"] = "squared"
+    num_key_heads: int | None = Field(default=None, ge=1)
+    patch: int | None = Field(default=None, ge=2)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    drop_path: float = Field(default=0.3, ge=0, lt=1)
+    scaled_init: bool = False
+    one_shot: bool = False
+    weight_behind: float = Field(default=1.0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSettings:
@@ -102,6 +131,13 @@ class ModelSettings(Settings):
             raise ValueError("horizon_lengths must be positive and include 1")
         if self.k > self.num_experts:
             raise ValueError(f"k is {self.k}, but num_experts is {self.num_experts}")
+        for setting, systems in ONLY.items():
+            value = getattr(self, setting)
+            if self.name not in systems and value != type(self).model_fields[setting].default:
+                raise ValueError(
+                    f"{self.name} has no setting {setting} (given as {value}); it is of "
+                    f"{' and '.join(systems)}"
+                )
         return self
 
 

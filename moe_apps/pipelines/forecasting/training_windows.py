@@ -57,29 +57,43 @@ def training_batches(windows: Windows, config: ForecastingConfig) -> ShuffledBat
     )
 
 
-def window_batches(windows: Windows, config: ForecastingConfig) -> ShuffledBatches:
-    """Shuffled batches of ({"values", "known"}, {"forecast"}) for models of one window.
+def window_batches(
+    windows: Windows,
+    config: ForecastingConfig,
+    *,
+    output: str = "forecast",
+    targets: slice | None = None,
+) -> ShuffledBatches:
+    """Shuffled batches of ({"values", "known"}, {output: series}) for models of one window.
 
     Missing values are read filled, as everywhere, and as targets they are NaN. `known` is there
     where the data know something beforehand.
+
+    Args:
+        windows: training windows.
+        config: the settings.
+        output: name of the model's output.
+        targets: rows of a window that are the target; None for those of the horizon. What is
+            known is given up to its end.
     """
     import tensorflow as tf
 
-    cut, length = windows.look_back, windows.look_back + windows.horizon
+    cut = windows.look_back
+    aim = slice(cut, cut + windows.horizon) if targets is None else targets
     flat = np.where(windows.observed, windows.values, np.float32(np.nan))
-    targets, inputs = tf.constant(flat), tf.constant(windows.values)
+    truth, inputs = tf.constant(flat), tf.constant(windows.values)
     starts = tf.constant(windows.starts)
     known = None if windows.known is None else tf.constant(windows.known)
     settings = config.train
 
     def gather(numbers: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        rows = tf.gather(starts, numbers)[:, None] + tf.range(length, dtype=tf.int64)
-        pair = tf.stack([tf.gather(inputs, rows), tf.gather(targets, rows)])  # (2, batch, length)
+        rows = tf.gather(starts, numbers)[:, None] + tf.range(aim.stop, dtype=tf.int64)
+        pair = tf.stack([tf.gather(inputs, rows), tf.gather(truth, rows)])  # (2, batch, length)
         pair = _varied(pair, numbers, bool(settings.flip), settings.mix or 0.0, config.seed)
         history = {"values": pair[0, :, :cut]}
         if known is not None:
             history["known"] = tf.gather(known, rows)
-        return history, {"forecast": pair[1, :, cut:]}
+        return history, {output: pair[1, :, aim]}
 
     return ShuffledBatches(
         gather, len(windows), settings.batch_size, config.seed, settings.steps_per_epoch

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_modes import TENSORFLOW, array, in_mode
-from moe_apps.models.forecasting.losses import PositionwiseHuber
+from moe_apps.models.forecasting.losses import ObservedError, PositionwiseHuber
 
 
 @pytest.fixture
@@ -79,3 +79,24 @@ def test_round_trip():
 def test_an_unknown_setting_is_refused():
     with pytest.raises(TypeError, match="detla"):
         PositionwiseHuber(detla=1.0)
+
+
+@pytest.mark.parametrize(
+    "kind, expected", [("squared", 4.0), ("absolute", 2.0), ("huber", 2 * (2 - 0.5 * 2))]
+)
+def test_the_observed_targets_alone_count(kind, expected):
+    truth = np.array([[1.0, np.nan], [np.nan, 5.0]], "float32")
+    forecast = np.array([[3.0, 99.0], [-99.0, 7.0]], "float32")
+    assert float(ObservedError(kind)(truth, forecast)) == pytest.approx(expected)
+
+
+def test_steps_behind_count_by_their_weight():
+    loss = ObservedError("absolute", ahead=1, weight_behind=0.5)
+    error = loss(np.zeros((1, 3), "float32"), np.array([[1.0, 1.0, 4.0]], "float32"))
+    assert float(error) == pytest.approx((0.5 + 0.5 + 4) / 2)
+    assert ObservedError.from_config(loss.get_config()).get_config() == loss.get_config()
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(ValueError, match="Received: 'cubic'"):
+        ObservedError("cubic")

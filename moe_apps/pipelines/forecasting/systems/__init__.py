@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.systems.linear_moe import LinearMoESystem
+from moe_apps.pipelines.forecasting.systems.mohets import MoHETSSystem
 from moe_apps.pipelines.forecasting.systems.system import ForecastingSystem
 from moe_apps.pipelines.forecasting.systems.time_moe import TimeMoESystem
 
 SYSTEMS: dict[str, ForecastingSystem] = {
     "time_moe": TimeMoESystem(),
+    "mohets": MoHETSSystem(),
     "linear_moe": LinearMoESystem(),
 }
 
