@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure as Canvas
 
 from moe_apps.models.trajectory.tasks import TASKS
-from moe_apps.pipelines.charts import FOURTH, INK, MODEL, SECOND, THIRD, save_chart
+from moe_apps.pipelines.charts import FOURTH, INK, MODEL, SECOND, THIRD, draw_confusion, save_chart
 from moe_apps.pipelines.report import Figure
 from moe_apps.pipelines.trajectory.labels import INTENTIONS
 
@@ -47,18 +47,9 @@ def error_by_horizon(by_step: Mapping[str, Sequence[float]], rate: float, folder
 
 def confusion(counts: Sequence[Sequence[int]], folder: Path) -> Figure:
     """Confusion matrix of intentions, in shares of the truth."""
-    matrix = np.array(counts, dtype=float)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     canvas = Canvas(figsize=(4.6, 3.8), layout="constrained")
     axes = canvas.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*matrix.shape):
-        color = "white" if shares[row, column] > 0.5 else INK
-        text = f"{shares[row, column]:.0%}\n{int(matrix[row, column]):,}"
-        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(INTENTIONS)), INTENTIONS)
-    axes.set_yticks(range(len(INTENTIONS)), INTENTIONS)
-    axes.set(xlabel="predicted", ylabel="true")
+    image = draw_confusion(axes, counts, INTENTIONS)
     canvas.colorbar(image, ax=axes, label="share of the true intention", shrink=0.8)
     caption = (
         "Intentions on test windows, as many of each. Rows are the truth; the diagonal is right."

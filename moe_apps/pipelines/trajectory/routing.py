@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import entr
 
 from moe_apps.models.trajectory.tasks import TASKS
+from moe_apps.pipelines.specialisation import specialisation
 from moe_apps.pipelines.trajectory.answers import Answer
 from moe_apps.pipelines.trajectory.labels import INTENTIONS, KEEP
 from moe_apps.pipelines.trajectory.metrics import CROSSING_STEP
@@ -47,7 +48,7 @@ def routing_summary(answer: Answer, windows: Windows, intention_window: float) -
             "by_intention": {
                 name: rows.mean(axis=0).tolist() for name, rows in by_intention.items()
             },
-            "specialisation": _specialisation(list(by_intention.values())),
+            "specialisation": specialisation(list(by_intention.values())),
             "over_time": _over_time(weights, windows, intention_window),
         }
     return summary
@@ -68,18 +69,3 @@ def _over_time(weights: Floats, windows: Windows, longest: float) -> dict[str, A
                 means.append(rows.mean(axis=0).tolist())
         found[name] = {"seconds": seconds, "weights": means}
     return found
-
-
-def _specialisation(groups: list[Floats]) -> float:
-    """Mutual information of group and expert over the experts' entropy, all groups alike."""
-    if not groups:
-        return 0.0
-    joint = np.stack([rows.mean(axis=0) for rows in groups]) / len(groups)
-    experts = float(entr(joint.sum(axis=0)).sum(axis=-1))
-    if experts <= 0:
-        return 0.0
-    both, groups_alone = (
-        float(entr(joint.reshape(-1)).sum(axis=-1)),
-        float(entr(joint.sum(axis=1)).sum(axis=-1)),
-    )
-    return max(experts + groups_alone - both, 0.0) / experts

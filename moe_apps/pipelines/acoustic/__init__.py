@@ -1,0 +1,71 @@
+"""Underwater and other acoustic recognition: recordings to a served model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from moe_apps.pipelines.acoustic.config import AcousticConfig
+from moe_apps.pipelines.domain import Domain, Served, System
+from moe_apps.pipelines.run_folder import RunFolder
+
+
+class Acoustic(Domain):
+    """Recognition of sounds; see `moe_apps.pipelines.domain.Domain`."""
+
+    name = "acoustic"
+    title = "Underwater acoustic recognition"
+    summary = "Tells kinds of ships, or any other classes of sounds, apart by recordings of them."
+    systems = (
+        System(
+            "cmoe",
+            "CMoE",
+            "Xie et al. 2024, Unraveling Complex Data Diversity in Underwater Acoustic Target "
+            "Recognition through Convolution-based Mixture of Experts, arXiv 2402.11919",
+            "https://arxiv.org/abs/2402.11919",
+        ),
+    )
+    config_class = AcousticConfig
+    quick: ClassVar[dict[str, Any]] = {
+        "data": {"generator": {"recordings": 96, "seconds": 10.0}},
+        "features": {"bands": 48, "time_pool": 8},
+        "model": {"front_end": "tiny", "num_experts": 4},
+        "train": {"epochs": 6, "batch_size": 32},
+        "evaluation": {"dense_twin": False},
+    }
+    sample = "made recordings of ships of twelve kinds that pass a hydrophone"
+    headline = "accuracy"
+    higher_is_better = True
+
+    def train(self, config: AcousticConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
+        from moe_apps.pipelines.acoustic.pipeline import train
+
+        return train(config, run, resume)
+
+    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
+        from moe_apps.pipelines.acoustic.pipeline import evaluate
+
+        return evaluate(run, data)
+
+    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.acoustic.prediction import predict
+
+        return predict(run, input, output)
+
+    def inspect(self, path: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.acoustic.inspect import inspect
+
+        return inspect(path)
+
+    def served(self, run: RunFolder) -> Served:
+        from moe_apps.pipelines.acoustic.served import served
+
+        return served(run)
+
+    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
+        from moe_apps.pipelines.acoustic.prediction import request
+
+        return request(run, input)
+
+
+DOMAIN = Acoustic()
