@@ -18,6 +18,7 @@ _LAZY = {
         "serve_config",
         "serve",
         "call",
+        "listen",
     )
 }
 

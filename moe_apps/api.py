@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -294,6 +294,39 @@ def call(
         output=Path(output) if output else None,
         timeout=timeout,
     )
+
+
+def listen(
+    run: str | Path,
+    *,
+    file: str | Path | None = None,
+    device: str | None = None,
+    pace: float = 1.0,
+) -> Iterator[dict[str, Any]]:
+    """Yield the answers of a trained run while sound comes in, of a file or a device.
+
+    Args:
+        run: Folder of a trained run of a domain that listens (acoustic).
+        file: Sound file, streamed in real time; without it, a device is listened to.
+        device: Name or number of an input device; by default the system's.
+        pace: Times real time for a file; 0 for as fast as possible.
+
+    Raises:
+        UserError: The run, file or device cannot be used.
+
+    Example:
+        >>> import moe_apps
+        >>> for heard in moe_apps.listen("runs/ships", file="a.wav", pace=0):  # doctest: +SKIP
+        ...     print(heard["end"], heard["class"], heard["expert"])
+    """
+    if file is not None and device is not None:
+        raise ConfigError("--file and --device: expected one of them")
+    if pace < 0:
+        raise ConfigError(f"--pace {pace:g}: expected 0 or more")
+    if file is not None and not Path(file).is_file():
+        raise DataError(f"{file}: no such file")
+    folder, domain = _open(run)
+    return domain.listen(folder, None if file is None else Path(file), device, pace)
 
 
 def _needs(extra: str, *modules: str) -> None:

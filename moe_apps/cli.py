@@ -312,6 +312,38 @@ def call(
 
 
 @app.command()
+def listen(
+    run: Run,
+    file: Annotated[Path | None, typer.Option(help="Sound file; by default a device.")] = None,
+    device: Annotated[str | None, typer.Option(help="Name or number of a device.")] = None,
+    pace: Annotated[
+        float, typer.Option(help="Times real time for a file; 0: as fast as possible.")
+    ] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+) -> None:
+    """Say what is heard while it sounds, segment by segment."""
+    answers: Iterator[dict[str, Any]] = iter(())
+    with _work():
+        from moe_apps import api
+
+        answers = iter(api.listen(run, file=file, device=device, pace=pace))
+    while True:
+        with _work():
+            heard = next(answers, None)
+        if heard is None:
+            return
+        if as_json:
+            _print_json(heard)
+        else:
+            expert = "" if heard["expert"] is None else f"  expert {heard['expert']}"
+            print(
+                f"{heard['end']:9.2f} s  {heard['class']:<20} {heard['confidence']:6.1%}{expert}"
+                f"  so far: {heard['running_class']} {heard['running_confidence']:.1%}"
+            )
+        sys.stdout.flush()
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

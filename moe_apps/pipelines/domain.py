@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -143,3 +143,16 @@ class Domain(ABC):
     def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
         """Return the inputs of `serving_default` for a file, read as `predict` reads it."""
         raise ConfigError(f"{run.path}: the domain {self.name} makes no requests of files")
+
+    def listen(
+        self, run: RunFolder, file: Path | None, device: str | None, pace: float
+    ) -> Iterator[dict[str, Any]]:
+        """Yield answers while a stream comes in.
+
+        Args:
+            run: A trained run.
+            file: Streamed in place of a device.
+            device: Name or number of a device; `None` for the default one.
+            pace: Times real time at which a file is streamed; 0 for as fast as possible.
+        """
+        raise ConfigError(f"{run.path}: the domain {self.name} does not listen")

@@ -42,7 +42,7 @@ class CMoE(keras.Model):
         image_shape: `(time, frequency)` of the image, or None for none.
         demon_shape: `(bins,)` of the DEMON spectrum, or `(bins, kinds)` of several; None for none.
         front_end: name of `RESNET_PRESETS`.
-        pooling: "average" (default) or "attention".
+        pooling: of `resnet`. Default "average".
         num_experts: Default 8. With 1 there is no routing: the dense twin.
         expert_hidden: width of `NormalisedExperts`; 0 (default) for one dense layer an expert.
         gate, activation, balance_loss_weight: of `CMoEGate`.

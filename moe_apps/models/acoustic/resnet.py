@@ -9,7 +9,7 @@ from keras import layers
 
 from moe_apps.models.acoustic.attention_pooling import AttentionPooling
 
-POOLINGS = ("attention", "average")
+POOLINGS = ("average", "attention", "time")
 
 
 def resnet(
@@ -21,7 +21,7 @@ def resnet(
     pooling: str = "average",
     dtype: Any = None,
 ) -> Any:
-    """Vectors `(batch, widths[-1])` of images, by a residual network of basic blocks.
+    """Vectors `(batch, n)` of images, by a residual network of basic blocks.
 
     The defaults are ResNet-18 with one input channel. Every stage but the first halves time and
     frequency, and so does the stem.
@@ -34,7 +34,8 @@ def resnet(
         blocks: basic blocks of each stage.
         stem_kernel: size of the first convolution, which has a stride of 2.
         stem_pool: a maximum over 3x3 with a stride of 2 after it.
-        pooling: "average" over all positions, or "attention" (see `AttentionPooling`).
+        pooling: "average" over all positions; "attention" (see `AttentionPooling`); "time", an
+            average over time that keeps frequencies apart, `widths[-1]` numbers for each.
         dtype: policy of the layers.
 
     Example:
@@ -52,6 +53,9 @@ def resnet(
         for block in range(count):
             stride = 2 if stage and not block else 1
             x = _basic_block(x, width, stride, f"stage{stage + 1}_block{block + 1}", dtype)
+    if pooling == "time":
+        x = layers.AveragePooling2D((x.shape[1], 1), dtype=dtype, name="pooling")(x)
+        return layers.Flatten(dtype=dtype, name="frequencies")(x)
     if pooling == "average":
         return layers.GlobalAveragePooling2D(dtype=dtype, name="pooling")(x)
     return AttentionPooling(max(widths[-1] // 4, 8), dtype=dtype, name="pooling")(x)

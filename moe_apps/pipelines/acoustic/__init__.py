@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,6 +67,13 @@ class Acoustic(Domain):
         from moe_apps.pipelines.acoustic.prediction import request
 
         return request(run, input)
+
+    def listen(
+        self, run: RunFolder, file: Path | None, device: str | None, pace: float
+    ) -> Iterator[dict[str, Any]]:
+        from moe_apps.pipelines.acoustic.listening import listen
+
+        return listen(run, file, device, pace)
 
 
 DOMAIN = Acoustic()

@@ -158,7 +158,7 @@ class ModelSettings(Settings):
     Attributes:
         name: The system.
         front_end: Residual network: tiny, small (two CPU cores) or resnet18.
-        pooling: average, or attention.
+        pooling: average; attention; or time, which keeps frequencies apart.
         num_experts: Experts.
         expert_hidden: Width of experts of two layers with batch normalisation; 0 for one layer.
         gate: switch, hard (as released: the task does not train the routing), soft,
@@ -173,7 +173,7 @@ class ModelSettings(Settings):
 
     name: Literal["cmoe"] = "cmoe"
     front_end: Literal["tiny", "small", "resnet18"] = "small"
-    pooling: Literal["average", "attention"] = "average"
+    pooling: Literal["average", "attention", "time"] = "time"
     num_experts: int = Field(default=8, ge=2, le=256)
     expert_hidden: int = Field(default=0, ge=0, le=4096)
     gate: Literal["switch", "hard", "soft", "straight_through"] = "switch"
