@@ -14,6 +14,7 @@ _LAZY = {
         "train",
         "evaluate",
         "predict",
+        "backtest",
         "export",
         "serve_config",
         "serve",

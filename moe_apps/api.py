@@ -80,6 +80,7 @@ def train(
     quick: bool = False,
     force: bool = False,
     resume: str | Path | None = None,
+    from_run: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a domain's model, judge it beside its baselines, export it and track the run.
 
@@ -95,6 +96,8 @@ def train(
         quick: Train a small model that is done within a minute on two cores.
         force: Let the new run replace the run in `output`.
         resume: Folder of an interrupted run to go on with; it brings its own settings.
+        from_run: Folder of a trained run whose model is trained further, on other data or with
+            other training settings; its settings hold where no others are given.
 
     Returns:
         The content of `metrics.json`, and under `paths` where everything is.
@@ -111,7 +114,7 @@ def train(
     """
     chosen: Domain = DOMAINS.get(domain)
     if resume is not None:
-        others = (data, format, schema, config, output, seed)
+        others = (data, format, schema, config, output, seed, from_run)
         if any(value is not None for value in others) or set or quick or force:
             raise ConfigError("--resume goes on with the settings of its run: give no others")
         run = RunFolder.open(Path(resume), trained=False)
@@ -134,34 +137,45 @@ def train(
         if seed is not None:
             over["seed"] = seed
         file = Path(config) if config else None
-        settings = load_config(chosen.config_class, file, set, {"domain": domain}, over)
+        origin = None if from_run is None else _origin(chosen, from_run)
+        base = {"domain": domain}
+        if origin is not None:
+            base = origin.read_config(chosen.config_class).model_dump(mode="json")
+        settings = load_config(chosen.config_class, file, set, base, over)
         if settings.domain != domain:
             raise ConfigError(f"{config}: is for the domain {settings.domain}, not {domain}")
         run = RunFolder.create(domain, Path(output) if output else None, force)
+        run.origin = None if origin is None else origin.path
     _use_backend(settings)
     metrics = _train(chosen, settings, run)
     return {**metrics, "paths": _paths(run)}
 
 
-def evaluate(run: str | Path, *, data: str | Path | None = None) -> dict[str, Any]:
+def evaluate(
+    run: str | Path, *, data: str | Path | None = None, set: Sequence[str] = ()
+) -> dict[str, Any]:
     """Judge a trained run by its own protocol, on other data if given.
 
-    Returns the same keys as `train`. Raises `UserError` for a folder that is no trained run or
-    data that cannot be used.
+    `set` has `key=value` texts laid over the run's settings; those of the model stay what they
+    were in training. Returns the same keys as `train`. Raises `UserError` for a folder that is no
+    trained run or data that cannot be used.
 
     Example:
         >>> import moe_apps
         >>> moe_apps.evaluate("runs/forecasting/ett", data="other.csv")  # doctest: +SKIP
     """
-    folder, domain = _open(run)
+    folder, domain = _open(run, set)
     metrics = domain.evaluate(folder, Path(data) if data else None)
     return {**metrics, "paths": _paths(folder)}
 
 
-def predict(run: str | Path, *, input: str | Path, output: str | Path) -> dict[str, Any]:
+def predict(
+    run: str | Path, *, input: str | Path, output: str | Path, set: Sequence[str] = ()
+) -> dict[str, Any]:
     """Answer for a file, in its own units, with a trained run.
 
-    Returns `rows`, `output` and `notes`. Raises `UserError` as `evaluate` does.
+    `set` is as in `evaluate`. Returns `rows`, `output` and `notes`. Raises `UserError` as
+    `evaluate` does.
 
     Example:
         >>> import moe_apps
@@ -169,8 +183,50 @@ def predict(run: str | Path, *, input: str | Path, output: str | Path) -> dict[s
         ... # doctest: +SKIP
         96
     """
-    folder, domain = _open(run)
+    folder, domain = _open(run, set)
     return domain.predict(folder, Path(input), Path(output))
+
+
+def backtest(
+    run: str | Path,
+    *,
+    data: str | Path | None = None,
+    cutoffs: int = 5,
+    stride: int | None = None,
+    refit: bool = False,
+    output: str | Path | None = None,
+    set: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Forecast from several past moments as if each were now, and compare with what came.
+
+    Args:
+        run: Folder of a trained run.
+        data: File; by default the run's own data.
+        cutoffs: Moments, the last one a horizon before the end of the data.
+        stride: Steps from one to the next; by default the horizon.
+        refit: Train anew for each cut-off, on the rows before it.
+        output: File for the forecasts and what came, CSV or Parquet.
+        set: As in `evaluate`.
+
+    Returns:
+        Errors of the model and of naive forecasts, in all and by cut-off; `notes`.
+
+    Raises:
+        UserError: As in `evaluate`; also in domains that have no back-test.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.backtest("runs/forecasting/ett", cutoffs=10, stride=24)  # doctest: +SKIP
+    """
+    folder, domain = _open(run, set)
+    return domain.backtest(
+        folder,
+        Path(data) if data else None,
+        cutoffs=cutoffs,
+        stride=stride,
+        refit=refit,
+        output=Path(output) if output else None,
+    )
 
 
 def export(run: str | Path, *, to: str | Path, version: int | None = None) -> Path:
@@ -374,8 +430,21 @@ def _export(run: str, base: str, version: str) -> str:
     return str(exporting.export(folder, Path(base), int(version) if version else None))
 
 
-def _open(run: str | Path) -> tuple[RunFolder, Domain]:
+def _origin(domain: Domain, run: str | Path) -> RunFolder:
+    if not domain.fine_tunes:
+        raise ConfigError(f"--from {run}: the domain {domain.name} does not train runs further")
     folder = RunFolder.open(Path(run))
+    found = folder.read_details().get("domain")
+    if found != domain.name:
+        raise ConfigError(f"--from {run}: is a run of {found}, not of {domain.name}")
+    return folder
+
+
+def _open(run: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder, Domain]:
+    folder = RunFolder.open(Path(run))
+    folder.overrides = tuple(overrides)
+    if fixed := [text for text in overrides if text.strip().startswith("model.")]:
+        raise ConfigError(f"--set {fixed[0]}: the model is trained, its settings stay")
     domain = DOMAINS.get(str(folder.read_details().get("domain")))
     # A .keras file loads on any backend; only training has a setting for it.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

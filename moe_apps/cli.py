@@ -31,6 +31,10 @@ app = typer.Typer(
 )
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting of the run, other than trained."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
@@ -145,6 +149,10 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
     ] = None,
+    from_run: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Train the model of a run further."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train, judge beside baselines, export, track."""
@@ -163,6 +171,7 @@ def train(
             quick=quick,
             force=force,
             resume=resume,
+            from_run=from_run,
         )
     _show_metrics(metrics, as_json)
 
@@ -173,13 +182,14 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Other data; by default the test part of the run's own.")
     ] = None,
+    set: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a trained run by the same metrics and protocol."""
     with _work():
         from moe_apps import api
 
-        metrics = api.evaluate(run, data=data)
+        metrics = api.evaluate(run, data=data, set=set or ())
     _show_metrics(metrics, as_json)
 
 
@@ -188,19 +198,61 @@ def predict(
     run: Run,
     input: Annotated[Path, typer.Option(help="What to answer for.")],
     output: Annotated[Path, typer.Option(help="File to write the answers to.")],
+    set: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer for a file, in its own units."""
     with _work():
         from moe_apps import api
 
-        result = api.predict(run, input=input, output=output)
+        result = api.predict(run, input=input, output=output, set=set or ())
     for note in result.get("notes", ()):
         typer.echo(f"moe-apps: note: {note}", err=True)
     if as_json:
         _print_json(result)
     else:
         print(f"{result['rows']} rows in {result['output']}")
+
+
+@app.command()
+def backtest(
+    run: Run,
+    data: Annotated[Path | None, typer.Option(help="Data file; by default the run's own.")] = None,
+    cutoffs: Annotated[int, typer.Option(min=1, help="Past moments to forecast from.")] = 5,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Steps between them; by default the horizon.")
+    ] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Train anew before each of them.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="File for the forecasts, CSV or Parquet.")
+    ] = None,
+    set: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast from past moments as if each were now, and compare with what came."""
+    with _work():
+        from moe_apps import api
+
+        found = api.backtest(
+            run,
+            data=data,
+            cutoffs=cutoffs,
+            stride=stride,
+            refit=refit,
+            output=output,
+            set=set or (),
+        )
+    if as_json:
+        _print_json(found)
+        return
+    from moe_apps import tables
+
+    rows = [{"system": name, **errors} for name, errors in found["systems"].items()]
+    by_cutoff = [
+        {"cut-off": cutoff, **{name: errors["mase"] for name, errors in systems.items()}}
+        for cutoff, systems in found["by_cutoff"].items()
+    ]
+    tables.show_facts({"errors": rows, "MASE by cut-off": by_cutoff, "notes": found["notes"]})
 
 
 @app.command()

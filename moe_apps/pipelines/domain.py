@@ -87,6 +87,7 @@ class Domain(ABC):
         sample: What it trains on when no data are given.
         headline: Key of `metrics["test"]` by which model, dense twin and baselines are compared.
         higher_is_better: Whether a higher headline figure is the better one.
+        fine_tunes: Whether `train` starts from the weights of `run.origin`, where there is one.
     """
 
     name: ClassVar[str]
@@ -98,6 +99,7 @@ class Domain(ABC):
     sample: ClassVar[str]
     headline: ClassVar[str]
     higher_is_better: ClassVar[bool] = False
+    fine_tunes: ClassVar[bool] = False
 
     def describe(self) -> dict[str, Any]:
         """Return name, title, summary, sample and systems, ready for JSON."""
@@ -127,6 +129,23 @@ class Domain(ABC):
     @abstractmethod
     def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
         """Answer for the rows of `input` in their units; return `rows`, `output` and `notes`."""
+
+    def backtest(
+        self,
+        run: RunFolder,
+        data: Path | None,
+        *,
+        cutoffs: int,
+        stride: int | None,
+        refit: bool,
+        output: Path | None,
+    ) -> dict[str, Any]:
+        """Forecast from past moments as if each were now; for domains that forecast series.
+
+        Args as in `moe_apps.api.backtest`. The result has `systems`, by name a mapping of error
+        to number, and `by_cutoff`, by cut-off and system the same.
+        """
+        raise ConfigError(f"{run.path}: the domain {self.name} has no back-test")
 
     def inspect(self, path: Path) -> dict[str, Any]:
         """Return what is understood of a file or folder before training, and what is not.

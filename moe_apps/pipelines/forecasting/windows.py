@@ -139,6 +139,7 @@ def make_windows(
     stride: int = 1,
     evaluation_stride: int = 1,
     calendar: bool = False,
+    tested: bool = True,
 ) -> WindowedPanel:
     """Scale every series by its training rows and index the windows of each split.
 
@@ -152,6 +153,7 @@ def make_windows(
         stride: rows from one training window to the next.
         evaluation_stride: the same for validation and test; benchmarks use 1.
         calendar: put `calendar_features` of every row into `Windows.known`.
+        tested: whether there have to be test windows.
 
     Raises:
         ConfigError: a length or stride under 1.
@@ -196,7 +198,7 @@ def make_windows(
         every = stride if part == "train" else evaluation_stride
         ranges = [getattr(one, part) for one in splits]
         starts, series_index, left_out = _index(ranges, offsets, look_back, horizon, every)
-        if not len(starts):
+        if not len(starts) and (tested or part != "test"):
             longest = max(map(len, ranges))
             raise DataError(
                 f"no {part} window: the longest {part} part has {longest} rows, look-back "

@@ -14,7 +14,7 @@ import moe_apps
 from moe_apps import api
 from moe_apps.errors import UserError
 from moe_apps.pipelines import training
-from moe_apps.pipelines.forecasting import pipeline
+from moe_apps.pipelines.forecasting import learning
 from moe_apps.pipelines.run_folder import RunFolder
 
 LOOK_BACK, HORIZON = 24, 12
@@ -145,11 +145,11 @@ def test_an_interrupted_training_resumes_to_the_same_result(trained, table, tmp_
         return fit(model, *arguments, **named)
 
     run = tmp_path / "run"
-    monkeypatch.setattr(pipeline, "fit", interrupted)
+    monkeypatch.setattr(learning, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt, match="--resume"):
         moe_apps.train("forecasting", data=table, set=SMALL, output=run, seed=3)
     assert RunFolder.open(run).read_details()["status"] == "interrupted"
-    monkeypatch.setattr(pipeline, "fit", fit)
+    monkeypatch.setattr(learning, "fit", fit)
     resumed = moe_apps.train("forecasting", resume=run)
     assert calls == ["Time-MoE", "dense twin"]
     assert resumed["test"] == expected["test"]

@@ -17,16 +17,11 @@ from moe_apps.pipelines.forecasting.prediction import request
 from moe_apps.pipelines.forecasting.systems import SYSTEMS
 from moe_apps.pipelines.run_folder import RunFolder
 
-LOOK_BACK, HORIZON = 24, 12
+HORIZON = 12
 SMALL = [
-    f"data.look_back={LOOK_BACK}",
-    f"data.horizon={HORIZON}",
-    "train.epochs=1",
-    "train.steps_per_epoch=3",
-    "train.batch_size=8",
-    "evaluation.stride=4",
+    *("data.look_back=24", "data.horizon=12", "evaluation.stride=4"),
+    *("train.epochs=1", "train.steps_per_epoch=3", "train.batch_size=8"),
 ]
-
 TINY = {
     "mohets": [
         *("model.num_layers=1", "model.num_heads=2", "model.hidden_dim=8"),
@@ -35,29 +30,18 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory) -> Path:
-    """Two hourly series of a daily wave, the second with a gap."""
-    hours = np.arange(420)
-    noise = np.random.default_rng(0).normal(size=(2, 420))
-    frame = pd.DataFrame(
-        {
-            "date": pd.date_range("2024-01-01", periods=420, freq="h"),
-            "load": 50 + 10 * np.sin(2 * np.pi * hours / 24) + noise[0],
-            "wind": 5 + np.cos(2 * np.pi * hours / 24) + 0.1 * noise[1],
-        }
-    )
-    frame.loc[100:104, "wind"] = np.nan
-    path = tmp_path_factory.mktemp("data") / "hourly.csv"
-    frame.to_csv(path, index=False)
-    return path
+@pytest.fixture
+def table(hourly_table) -> Path:
+    return hourly_table
 
 
 @pytest.fixture(scope="module", params=["linear_moe", "mohets"])
-def trained(request, table, tmp_path_factory) -> tuple[Path, dict]:
+def trained(request, hourly_table, linear_run, tmp_path_factory) -> tuple[Path, dict]:
+    if request.param == "linear_moe":
+        return linear_run
     run = tmp_path_factory.mktemp("runs") / request.param
-    settings = [*SMALL, f"model.system={request.param}", *TINY.get(request.param, [])]
-    return run, moe_apps.train("forecasting", data=table, set=settings, output=run, seed=3)
+    settings = [*SMALL, f"model.system={request.param}", *TINY[request.param]]
+    return run, moe_apps.train("forecasting", data=hourly_table, set=settings, output=run, seed=3)
 
 
 def test_every_system_is_told_to_users_and_can_be_chosen():

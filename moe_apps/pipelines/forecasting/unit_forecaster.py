@@ -1,0 +1,111 @@
+"""A trained model on the series of a file, in their own units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moe_apps.errors import DataError
+from moe_apps.pipelines.forecasting.calendar import calendar_features
+from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.forecasting.forecaster import forecast_function
+from moe_apps.pipelines.forecasting.panel import Panel, Series
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class UnitForecaster:
+    """Forecasts of a file's series, from their ends or from any earlier row.
+
+    Every window is scaled by its own mean and deviation, as a served model does: a series that was
+    not in training has no other scale.
+
+    Args:
+        model: The trained model.
+        config: The run's settings.
+        panel: The file's series.
+    """
+
+    def __init__(self, model: Any, config: ForecastingConfig, panel: Panel) -> None:
+        self.config = config
+        self.panel = panel
+        self.known_features = getattr(model, "known_features", 0)
+        self._model = model
+        self._compiled: dict[int, Any] = {}
+
+    def of_ends(self) -> npt.NDArray[np.float64]:
+        """Forecasts `[series, horizon]` of what follows each series."""
+        return self.of_origins([(series, len(series)) for series in self.panel.series])
+
+    def recent_errors(
+        self, series: Series, count: int, steps: int | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Target less forecast on the last windows of a series, oldest first.
+
+        Args:
+            series: One of the panel.
+            count: Windows, at most; fewer where the series has not as many of full look-back.
+            steps: Steps that are forecast; None for the horizon.
+
+        Returns:
+            `[windows, steps]`, NaN where the target was not observed.
+        """
+        steps = steps or self.config.data.horizon
+        last = len(series) - steps
+        first = max(last - count + 1, min(self.config.data.look_back, last + 1))
+        origins = range(first, last + 1)
+        if not origins:
+            return np.zeros((0, steps))
+        forecasts = self.of_origins([(series, origin) for origin in origins])[:, :steps]
+        rows = np.array(origins)[:, None] + np.arange(steps)
+        errors = series.values[rows] - forecasts
+        return np.where(series.observed[rows], errors, np.nan)
+
+    def of_origins(self, origins: list[tuple[Series, int]]) -> npt.NDArray[np.float64]:
+        """Forecasts `[origins, horizon]` of the rows of a series from an origin on."""
+        look_back, horizon = self.config.data.look_back, self.config.data.horizon
+        length = min(max(origin for _, origin in origins), look_back)
+        history = np.zeros((len(origins), length))
+        mask = np.zeros((len(origins), length), dtype=bool)
+        for row, (series, origin) in enumerate(origins):
+            last = series.values[max(origin - length, 0) : origin]
+            history[row, length - len(last) :] = last  # padding on the left
+            mask[row, length - len(last) :] = True
+        # Scaled in float64: a small variation on a large level is lost in float32.
+        count = mask.sum(axis=1, keepdims=True)
+        mean = history.sum(axis=1, keepdims=True) / count
+        deviation = np.sqrt((np.square(history - mean) * mask).sum(axis=1, keepdims=True) / count)
+        scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-9), deviation, 1.0)
+        known = self._known(origins, length, horizon) if self.known_features else None
+        size = min(len(origins), self.config.evaluation.batch_size)
+        answer = self._compiled.setdefault(size, forecast_function(self._model, horizon, size))
+        answers = answer((history - mean) / scale * mask, mask, known)
+        return answers.astype(np.float64) * scale + mean
+
+    def _known(
+        self, origins: list[tuple[Series, int]], length: int, horizon: int
+    ) -> npt.NDArray[np.float32]:
+        """What is known beforehand of the `length` rows before each origin and those after it."""
+        shape = (len(origins), length + horizon, self.known_features)
+        known = np.zeros(shape, np.float32)
+        of_series: dict[str, FloatArray] = {}
+        for row, (series, origin) in enumerate(origins):
+            if series.name not in of_series:
+                of_series[series.name] = self._marks(series, horizon)
+            marks = of_series[series.name][max(origin - length, 0) : origin + horizon]
+            known[row, -len(marks) :] = marks
+        return known
+
+    def _marks(self, series: Series, horizon: int) -> FloatArray:
+        """What is known of every row of a series and of the horizon behind it."""
+        times = self.panel.times(series).append(self.panel.future(series, horizon))
+        marks = calendar_features(times, self.panel.step)
+        if marks.shape[1] != self.known_features:
+            step = "no time" if self.panel.step is None else f"a step of {self.panel.step.freqstr}"
+            raise DataError(
+                f"series '{series.name}': the model was trained with {self.known_features} marks "
+                f"of the calendar; rows of {step} have {marks.shape[1]}"
+            )
+        return marks
