@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from moe_apps.layers import MLPExperts, MoE
+from moe_apps.models.acoustic.dense_head import DenseHead, SingleExpert
 from moe_apps.models.acoustic.features import AcousticFeatures
 from moe_apps.models.acoustic.gate import CMoEGate
 from moe_apps.models.acoustic.normalised_experts import NormalisedExperts
@@ -113,7 +114,7 @@ class CMoE(keras.Model):
                 gate,
                 activation,
                 math.prod(demon_shape or ()) if router_input == "demon" else 0,
-                balance_loss_weight if num_experts > 1 else 0.0,
+                balance_loss_weight,
                 name="router",
             ),
             residual,
@@ -229,7 +230,7 @@ class CMoE(keras.Model):
 
 def _head(
     classes: int, num_experts: int, expert_hidden: int, gate: CMoEGate, residual: bool
-) -> MoE:
+) -> MoE | DenseHead:
     """Experts in float32, as the logits are."""
 
     def bank(count: int, name: str) -> NormalisedExperts | MLPExperts:
@@ -237,37 +238,19 @@ def _head(
             return NormalisedExperts(count, expert_hidden, classes, dtype="float32", name=name)
         return MLPExperts(count, (classes,), output_activation=None, dtype="float32", name=name)
 
+    def single(name: str) -> SingleExpert:
+        return SingleExpert(bank(1, f"{name}_bank"), dtype="float32", name=name)
+
+    shared = single("residual") if residual else None
+    if num_experts == 1:
+        return DenseHead(single("expert"), shared, dtype="float32", name="head")
     return MoE(
-        CMoEGate("hard", num_experts=1, balance_loss_weight=0.0, name="router")
-        if num_experts == 1
-        else gate,
+        gate,
         bank(num_experts, "experts"),
-        shared=_SingleExpert(bank(1, "residual_bank"), dtype="float32", name="residual")
-        if residual
-        else None,
+        shared=shared,
         # A handful of dense layers: all at once cost less than to sort the rows, and batch
         # normalisation has to see them all.
         dispatch="dense",
         dtype="float32",
         name="head",
     )
-
-
-@keras.saving.register_keras_serializable(package="moe_apps.acoustic", name="SingleExpert")
-class _SingleExpert(layers.Layer):
-    """A bank with one expert as a layer, `(batch, features)` to `(batch, classes)`."""
-
-    def __init__(self, bank: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.bank = keras.saving.deserialize_keras_object(bank) if isinstance(bank, dict) else bank
-
-    def build(self, input_shape: Any) -> None:
-        if not self.bank.built:
-            self.bank.build((1, *input_shape))
-        self.built = True
-
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        return self.bank(x[None], training=training)[0]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "bank": keras.saving.serialize_keras_object(self.bank)}

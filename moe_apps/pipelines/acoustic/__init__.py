@@ -28,10 +28,10 @@ class Acoustic(Domain):
     )
     config_class = AcousticConfig
     quick: ClassVar[dict[str, Any]] = {
-        "data": {"generator": {"recordings": 96, "seconds": 10.0}},
+        "data": {"generator": {"recordings": 144, "seconds": 10.0}},
         "features": {"bands": 48, "time_pool": 8},
         "model": {"front_end": "tiny", "num_experts": 4},
-        "train": {"epochs": 6, "batch_size": 32},
+        "train": {"epochs": 16, "batch_size": 32},
         "evaluation": {"dense_twin": False},
     }
     sample = "made recordings of ships of twelve kinds that pass a hydrophone"

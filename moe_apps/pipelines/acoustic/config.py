@@ -173,7 +173,7 @@ class ModelSettings(Settings):
 
     name: Literal["cmoe"] = "cmoe"
     front_end: Literal["tiny", "small", "resnet18"] = "small"
-    pooling: Literal["average", "attention", "time"] = "time"
+    pooling: Literal["average", "attention", "time"] = "average"
     num_experts: int = Field(default=8, ge=2, le=256)
     expert_hidden: int = Field(default=0, ge=0, le=4096)
     gate: Literal["switch", "hard", "soft", "straight_through"] = "switch"
