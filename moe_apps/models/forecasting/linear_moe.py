@@ -56,6 +56,7 @@ class LinearMoE(keras.Model):
     deviation (undone at the end). S can be set to a fitted linear forecast by `start_from`; B_i
     and b_i start at 0, so that training starts where that stands. The gate does not see x but a
     context c: `window_context`, and what is known of the first step to forecast (the calendar).
+    Covariates act at every step too: `(known - its mean in the window) w` is added, w from 0 on.
 
     Ours, after Toner and Darlow 2024, "An Analysis of Linear Time Series Forecasting Models",
     arXiv 2403.14587 (linear forecasts of a window are one regression with a closed form), and Ni
@@ -67,6 +68,7 @@ class LinearMoE(keras.Model):
         horizon: steps of a forecast; longer ones are rolled.
         season: steps of a season, for `window_context`.
         known_features: features known beforehand, such as the calendar's; 0 for none.
+        effects: how many of these features, the last ones, act at every step.
         num_experts: experts; 0 makes the dense twin, one linear map of the active rank.
         k: experts per window.
         rank: rank of an expert's map A_i B_i.
@@ -92,6 +94,7 @@ class LinearMoE(keras.Model):
         horizon: int,
         season: int = 1,
         known_features: int = 0,
+        effects: int = 0,
         num_experts: int = 8,
         k: int = 2,
         rank: int = 8,
@@ -113,6 +116,7 @@ class LinearMoE(keras.Model):
         self.horizon = horizon
         self.season = season
         self.known_features = known_features
+        self.effects = effects
         self.num_experts = num_experts
         self.k = k
         self.rank = rank
@@ -126,6 +130,12 @@ class LinearMoE(keras.Model):
             horizon, use_bias=False, trainable=train_shared, dtype=dtype, name="shared"
         )
         self.shared.build((None, look_back))
+        self.effect = None
+        if effects:
+            self.effect = keras.layers.Dense(
+                1, use_bias=False, kernel_initializer="zeros", dtype="float32", name="effect"
+            )
+            self.effect.build((None, None, effects))
         if num_experts:
             self.gate = keras.layers.Dense(gate_dim, "tanh", dtype="float32", name="gate")
             self.gate.build((None, STATISTICS + known_features))
@@ -200,11 +210,15 @@ class LinearMoE(keras.Model):
         else:
             mixed = self.mixture(scaled[None])[0]
         outputs = ops.cast(self.shared(scaled), "float32") + ops.cast(mixed, "float32")
+        if self.effect is not None and known is not None:
+            acting = known[:, :, -self.effects :]
+            usual = ops.mean(acting[:, : self.look_back], axis=1, keepdims=True)
+            outputs = outputs + self.effect(acting[:, self.look_back :] - usual)[..., 0]
         return outputs * scale + mean, weights
 
     def get_config(self) -> dict[str, Any]:
         names = (
-            "look_back horizon season known_features num_experts k rank gate_dim "
+            "look_back horizon season known_features effects num_experts k rank gate_dim "
             "balance_loss_weight train_shared dispatch"
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names.split()}}

@@ -16,10 +16,12 @@ from moe_apps.errors import ConfigError, DataError
 from moe_apps.pipelines.answer_table import check_writable, write_table
 from moe_apps.pipelines.forecasting.baselines import Baseline, RepeatLast, SeasonalNaive
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
-from moe_apps.pipelines.forecasting.data import read_data, season
+from moe_apps.pipelines.forecasting.covariates import Scale
+from moe_apps.pipelines.forecasting.data import past_features, read_data, season
 from moe_apps.pipelines.forecasting.learning import train_model
 from moe_apps.pipelines.forecasting.panel import Notes, Panel, Series
 from moe_apps.pipelines.forecasting.splits import Split
+from moe_apps.pipelines.forecasting.stored_scale import stored_scale
 from moe_apps.pipelines.forecasting.unit_forecaster import UnitForecaster
 from moe_apps.pipelines.forecasting.windows import make_windows
 from moe_apps.pipelines.run_folder import RunFolder
@@ -70,14 +72,16 @@ def backtest(
         "seasonal_naive": SeasonalNaive(horizon, steps),
     }
     model = None if refit else load_model(run.model_file)
+    scale = stored_scale(run)
     units = _units(panel, moments[0], steps)
     rows, tables = [], []
     for moment in moments:
         origins = list(_origins(panel, moment, notes))
         if not origins:
             raise DataError(f"cut-off {_name(moment)}: no series has values before and after it")
-        now = _fitted(config, panel, moment, steps) if model is None else model
-        forecasts = {"model": UnitForecaster(now, config, panel).of_origins(list(origins))}
+        now = _fitted(config, panel, moment, scale) if model is None else model
+        forecaster = UnitForecaster(now, config, panel, scale)
+        forecasts = {"model": forecaster.of_origins(list(origins))}
         for name, baseline in naive.items():
             forecasts[name] = np.concatenate(
                 [baseline.forecast(one.series.values[None, : one.row]) for one in origins]
@@ -155,7 +159,7 @@ def _ahead(origin: Origin, horizon: int) -> FloatArray:
     return np.concatenate([values, np.full(horizon - len(values), np.nan)])
 
 
-def _fitted(config: ForecastingConfig, panel: Panel, moment: Moment, steps: int) -> Any:
+def _fitted(config: ForecastingConfig, panel: Panel, moment: Moment, scale: Scale) -> Any:
     """A model trained on the rows before a cut-off alone."""
     data = config.data
     kept, splits = [], []
@@ -172,13 +176,15 @@ def _fitted(config: ForecastingConfig, panel: Panel, moment: Moment, steps: int)
             "before it that training needs; take fewer cut-offs or a smaller look-back"
         )
     windows = make_windows(
-        Panel(tuple(kept), panel.step),
+        replace(panel, series=tuple(kept)),
         tuple(splits),
         data.look_back,
         data.horizon,
         stride=data.stride,
         calendar=data.calendar,
         tested=False,
+        past=past_features(data, panel),
+        scale=scale,
     )
     with TemporaryDirectory() as folder:
         return train_model(config, windows, RunFolder(Path(folder)))[0]

@@ -28,6 +28,12 @@ class DataSettings(Settings):
         stride: Steps from one training window to the next.
         season: Steps of a season, for the seasonal baseline and MASE; None takes a usual one.
         calendar: Let models that can use it know hour, weekday and time of year.
+        known_columns: Columns that are known beforehand, also of what is to be forecast (prices,
+            plans, a weather forecast).
+        past_columns: Columns that are known up to now.
+        static_columns: Columns that are constant within a series.
+        holidays: Country (and region, as in "US" or "DE-BY") whose holidays are known beforehand;
+            needs the extra holidays.
     """
 
     path: str | None = None
@@ -43,6 +49,15 @@ class DataSettings(Settings):
     stride: int = Field(default=1, ge=1)
     season: int | None = Field(default=None, ge=1)
     calendar: bool = True
+    known_columns: tuple[str, ...] = ()
+    past_columns: tuple[str, ...] = ()
+    static_columns: tuple[str, ...] = ()
+    holidays: str | None = None
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """All columns that are beside the values."""
+        return (*self.known_columns, *self.past_columns, *self.static_columns)
 
 
 ONLY: dict[str, tuple[str, ...]] = {
@@ -55,6 +70,15 @@ ONLY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("scaled_init", "one_shot", "weight_behind"), ("mohets",)),
 }
 """Settings of the model that only some systems have."""
+
+
+USES: dict[str, tuple[str, ...]] = {
+    "known_columns": ("mohets", "linear_moe"),
+    "static_columns": ("mohets", "linear_moe"),
+    "holidays": ("mohets", "linear_moe"),
+    "past_columns": ("mohets",),
+}
+"""Covariates, and the systems that can use them."""
 
 
 class ModelSettings(Settings):
@@ -228,3 +252,13 @@ class ForecastingConfig(RunConfig):
     evaluation: EvaluationSettings = EvaluationSettings()
     intervals: IntervalSettings = IntervalSettings()
     predict: PredictSettings = PredictSettings()
+
+    @model_validator(mode="after")
+    def _usable(self) -> ForecastingConfig:
+        for setting in ("known_columns", "past_columns", "static_columns", "holidays"):
+            systems = USES[setting]
+            if getattr(self.data, setting) and self.model.name not in systems:
+                raise ValueError(
+                    f"{self.model.name} cannot use data.{setting}; {' and '.join(systems)} can"
+                )
+        return self

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from moe_apps.pipelines.forecasting.baselines import season_of
+from moe_apps.pipelines.forecasting.calendar import cycles_of
 from moe_apps.pipelines.forecasting.config import DataSettings, ForecastingConfig
+from moe_apps.pipelines.forecasting.covariates import Scale, with_holidays
 from moe_apps.pipelines.forecasting.panel import Panel
 from moe_apps.pipelines.forecasting.readers import read_panel
 from moe_apps.pipelines.forecasting.sample_data import sample_panel
@@ -16,14 +18,28 @@ from moe_apps.pipelines.forecasting.windows import WindowedPanel, make_windows, 
 def read_data(settings: DataSettings, path: str | Path | None = None) -> Panel:
     """The panel of the settings' file, of another file read the same way, or of the sample data."""
     path = path or settings.path
-    if path is None:
-        return sample_panel()
+    panel = sample_panel() if path is None else _read(settings, path)
+    if settings.holidays is not None:
+        panel = with_holidays(panel, settings.holidays, settings.horizon)
+    return panel
+
+
+def past_features(settings: DataSettings, panel: Panel) -> tuple[int, ...]:
+    """Which features of `Windows.known` are known up to an origin only."""
+    marks = 2 * len(cycles_of(panel.step)) if settings.calendar else 0
+    names = panel.covariates
+    return tuple(marks + names.index(column) for column in settings.past_columns)
+
+
+def _read(settings: DataSettings, path: str | Path) -> Panel:
     return read_panel(
         path,
         time_column=settings.time_column,
         id_columns=settings.id_columns,
         value_columns=settings.value_columns,
         frequency=settings.frequency,
+        covariates=settings.covariates,
+        blank_ahead=(*settings.past_columns, *settings.static_columns),
     )
 
 
@@ -49,8 +65,16 @@ def inspect(path: Path) -> dict[str, Any]:
     }
 
 
-def windowed_data(config: ForecastingConfig, path: str | Path | None = None) -> WindowedPanel:
-    """The data of a configuration, split, scaled and indexed."""
+def windowed_data(
+    config: ForecastingConfig, path: str | Path | None = None, scale: Scale | None = None
+) -> WindowedPanel:
+    """The data of a configuration, split, scaled and indexed.
+
+    Args:
+        config: the settings.
+        path: another file than theirs.
+        scale: of the covariates, for a model that was trained with it; None fits it.
+    """
     settings = config.data
     panel = read_data(settings, path)
     splits = split(
@@ -67,6 +91,8 @@ def windowed_data(config: ForecastingConfig, path: str | Path | None = None) -> 
         stride=settings.stride,
         evaluation_stride=config.evaluation.stride,
         calendar=settings.calendar,
+        past=past_features(settings, panel),
+        scale=scale,
     )
 
 

@@ -88,6 +88,17 @@ def infer_step(times: Sequence[pd.DatetimeIndex]) -> pd.offsets.BaseOffset | Non
     return to_offset(common)
 
 
+def never_so_dense(times: pd.DatetimeIndex, step: pd.offsets.BaseOffset) -> bool:
+    """Whether all of at least five stamps are further apart than a step and a half.
+
+    >>> days = pd.date_range("2024-01-01", periods=5)
+    >>> never_so_dense(days, pd.offsets.Hour()), never_so_dense(days, pd.offsets.Day())
+    (True, False)
+    """
+    first, second = pd.date_range("2024-01-01", periods=2, freq=step)
+    return len(times) >= 5 and bool((times[1:] - times[:-1]).min() > 1.5 * (second - first))
+
+
 def place(times: pd.DatetimeIndex, step: pd.offsets.BaseOffset) -> Placement:
     """Lay sorted time stamps on the regular grid of `step` that begins with the first of them.
 

@@ -19,6 +19,9 @@ from moe_apps.pipelines.run_folder import RunFolder
 
 FloatArray = npt.NDArray[np.floating]
 
+MOST_ROWS = 60
+"""A heat map of more series than this cannot be read."""
+
 ERRORS: dict[str, str] = {
     "mse": "MSE (scaled)",
     "mae": "MAE (scaled)",
@@ -62,7 +65,7 @@ def write_page(
         *(
             figures.expert_shares(routing, factor, run.figures)
             for factor in ("hour", "weekday", "series")
-            if len(routing.get(f"by_{factor}", ())) > 1
+            if 1 < len(routing.get(f"by_{factor}", ())) <= MOST_ROWS
         ),
         figures.training_curves(history, system.loss_name, run.figures),
     ]
@@ -130,10 +133,15 @@ def _routing_table(routing: Mapping[str, Any]) -> Table:
                 f"knows {factor}": values[layer]
                 for factor, values in routing["specialisation"].items()
             },
+            **{
+                f"p, {factor}": one["p_value"][layer]
+                for factor, one in routing.get("control", {}).items()
+            },
         }
     note = (
         "Load: share of (point, choice) pairs. Evenness: entropy of the load over its maximum. "
-        "Knows ...: mutual information of expert and factor over the experts' entropy, 0 to 1."
+        "Knows ...: mutual information of expert and factor over the experts' entropy, 0 to 1. "
+        "P: share of 199 readings with shuffled labels that find as much, itself counted."
     )
     return Table("Routing on the test part", rows, note=note)
 

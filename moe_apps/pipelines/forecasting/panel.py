@@ -40,6 +40,8 @@ class Series:
         start: time stamp of the first value, or its row number where there are no time stamps.
         values: float64 `[time]`, finite: missing ones are filled.
         observed: bool `[time]`, False where a value was filled.
+        covariates: float64 `[time + ahead, columns]`, what is known beside the values, also of
+            rows after the last value where the file has them; None where there are no columns.
 
     >>> len(Series("load", 0, np.array([1.0, 2.0]), np.array([True, True])))
     2
@@ -49,6 +51,7 @@ class Series:
     start: pd.Timestamp | int
     values: npt.NDArray[np.float64]
     observed: npt.NDArray[np.bool_]
+    covariates: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -62,6 +65,7 @@ class Panel:
         series: the series, in the order of the file.
         step: the time between two values; None where rows are numbered and carry no time.
         notes: one sentence each on what was found in the file and how it was filled.
+        covariates: names of the columns of `Series.covariates`.
 
     >>> day = Series("load", pd.Timestamp("2024-02-28"), np.array([1.0, 2.0]), np.ones(2, bool))
     >>> panel = Panel((day,), pd.offsets.Day())
@@ -72,6 +76,7 @@ class Panel:
     series: tuple[Series, ...]
     step: pd.offsets.BaseOffset | None
     notes: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
 
     def times(self, series: Series) -> pd.Index:
         """Time stamps `[time]` of a series; row numbers where the panel has no time."""
@@ -97,6 +102,8 @@ class Panel:
             content.update(f"\n{series.name}\n{series.start}\n{len(series)}\n".encode())
             content.update(np.ascontiguousarray(series.values, "<f8").tobytes())
             content.update(np.packbits(series.observed).tobytes())
+            if series.covariates is not None:
+                content.update(np.ascontiguousarray(series.covariates, "<f8").tobytes())
         return content.hexdigest()
 
 

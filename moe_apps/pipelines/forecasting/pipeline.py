@@ -21,6 +21,7 @@ from moe_apps.pipelines.forecasting.learning import TWIN_FILE, train_model
 from moe_apps.pipelines.forecasting.metrics import score
 from moe_apps.pipelines.forecasting.page import write_page
 from moe_apps.pipelines.forecasting.routing import routing_summary
+from moe_apps.pipelines.forecasting.stored_scale import store_scale, stored_scale
 from moe_apps.pipelines.forecasting.windows import WindowedPanel
 from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
@@ -45,6 +46,7 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
             config, data, run, "model", resume=resume, on_epoch=(tracker.epoch,)
         )
         write_json(run.path / EXAMPLE_FILE, _example(data))
+        store_scale(run, data.scale)
         save_model(model, run.model_file)
         answers, fitted = _baseline_answers(config, data)
         answers = {"model": _answer(model, config), **answers}
@@ -84,7 +86,7 @@ def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
     the trained models stay as they are.
     """
     config = run.read_config(ForecastingConfig)
-    data = windowed_data(config, path)
+    data = windowed_data(config, path, stored_scale(run))
     source = str(path or config.data.path or SAMPLE)
     model = load_model(run.model_file)
     answers = {"model": _answer(model, config), **_baseline_answers(config, data)[0]}
@@ -105,9 +107,14 @@ def _example(data: WindowedPanel) -> dict[str, Any]:
     series = data.panel.series[int(first.series[0])]
     time = data.panel.times(series)[int(data.test.target_rows(number)[0])]
     history = data.unscale(first.history, first.series)
-    if not isinstance(time, pd.Timestamp):
-        return {"history": history}
-    return {"history": history, "start": int(time.tz_localize(None).timestamp())}
+    example: dict[str, Any] = {"history": history}
+    if isinstance(time, pd.Timestamp):
+        example["start"] = int(time.tz_localize(None).timestamp())
+    if series.covariates is not None:
+        row = int(data.test.target_rows(number)[0])
+        part = slice(row - data.test.look_back, row + data.test.horizon)
+        example["covariates"] = series.covariates[part][None]
+    return example
 
 
 def _answer(model: keras.Model, config: ForecastingConfig) -> Answer:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
@@ -14,12 +15,14 @@ from moe_apps.pipelines.answer_table import check_writable, write_table
 from moe_apps.pipelines.atomic_files import read_json
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.anomalies import anomalies
-from moe_apps.pipelines.forecasting.config import ForecastingConfig
-from moe_apps.pipelines.forecasting.data import read_data
+from moe_apps.pipelines.forecasting.config import DataSettings, ForecastingConfig
+from moe_apps.pipelines.forecasting.covariates import Scale, as_far_as_needed, known_rows
+from moe_apps.pipelines.forecasting.data import past_features, read_data
 from moe_apps.pipelines.forecasting.intervals import bounds, conformal_quantiles, fewest
 from moe_apps.pipelines.forecasting.panel import Notes, Panel, Series
 from moe_apps.pipelines.forecasting.pipeline import EXAMPLE_FILE
 from moe_apps.pipelines.forecasting.served import served_forecaster
+from moe_apps.pipelines.forecasting.stored_scale import stored_scale
 from moe_apps.pipelines.forecasting.unit_forecaster import UnitForecaster
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model
@@ -41,7 +44,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     check_writable(output)
     config = run.read_config(ForecastingConfig)
     panel = read_data(config.data, input)
-    forecaster = UnitForecaster(load_model(run.model_file), config, panel)
+    forecaster = UnitForecaster(load_model(run.model_file), config, panel, stored_scale(run))
     notes = Notes(list(panel.notes))
     if config.predict.anomalies:
         table = anomalies(forecaster, notes)
@@ -94,9 +97,35 @@ def request(run: RunFolder, input: Path) -> dict[str, Any]:
         last = series.values[-length:]
         history[row, length - len(last) :] = last
     asked = {"history": history, "horizon": np.array(config.data.horizon, np.int32)}
-    if getattr(load_model(run.model_file), "known_features", 0):
+    scale = stored_scale(run)
+    known_features = getattr(load_model(run.model_file), "known_features", 0)
+    if known_features > len(scale.mean):
         asked["start"] = np.array([_seconds(panel, series) for series in panel.series], np.int64)
+    if scale.mean:
+        asked["covariates"] = np.stack(
+            [_raw_covariates(panel, one, length, config.data) for one in panel.series]
+        )
     return asked
+
+
+def _raw_covariates(
+    panel: Panel, series: Series, length: int, settings: DataSettings
+) -> npt.NDArray[np.float32]:
+    """Covariates of the last `length` rows of a series and its horizon, as the file has them."""
+    rows = len(series) + settings.horizon
+    whole = as_far_as_needed(series, rows, settings)
+    columns = len(panel.covariates)
+    plain = Scale((0.0,) * columns, (1.0,) * columns)
+    known = known_rows(panel, whole, rows, calendar=False, scale=plain)
+    found = np.repeat(known[:1], length + settings.horizon, axis=0)
+    last = known[-(length + settings.horizon) :]
+    found[-len(last) :] = last
+    return found
+
+
+def _past(config: ForecastingConfig, step: str | None) -> tuple[int, ...]:
+    empty = Panel((), None if step is None else to_offset(step), (), config.data.covariates)
+    return past_features(config.data, empty)
 
 
 def _seconds(panel: Panel, series: Series) -> int:
@@ -132,4 +161,8 @@ def served(run: RunFolder) -> Served:
         card=card,
         step=None if facts["step"] is None else to_offset(facts["step"]),
         start_example=example.get("start", 0),
+        calendar=config.data.calendar,
+        scale=stored_scale(run),
+        past=_past(config, facts["step"]),
+        covariates_example=np.array(example.get("covariates", [])),
     )

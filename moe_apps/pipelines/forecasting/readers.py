@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from moe_apps.pipelines.forecasting.grid import infer_step, parse_step, place
+from moe_apps.pipelines.forecasting.covariate_columns import apart, choose_covariates
+from moe_apps.pipelines.forecasting.grid import infer_step, never_so_dense, parse_step, place
 from moe_apps.pipelines.forecasting.panel import Notes, Panel, Series, fill_missing
 from moe_apps.pipelines.forecasting.stamps import find_times, missing_column
 from moe_apps.pipelines.forecasting.tables import Table, load_table
@@ -35,6 +36,8 @@ def read_panel(
     id_columns: Sequence[str] | None = None,
     value_columns: Sequence[str] | None = None,
     frequency: str | None = None,
+    covariates: Sequence[str] = (),
+    blank_ahead: Sequence[str] = (),
 ) -> Panel:
     """Read a file of one or many series and put each on a regular time grid.
 
@@ -48,6 +51,9 @@ def read_panel(
         value_columns: the columns to forecast. None takes every column of numbers, except row
             counters (unnamed, index) and the parts of a date (year, month, day, hour, ...).
         frequency: the time step as a pandas alias; None takes the most common difference.
+        covariates: columns of numbers that are known beside the values and are not forecast. Rows
+            after the last value of an id that have only these are its future.
+        blank_ahead: those of them that may be blank there; they stay what they were.
 
     What is not regular is put right by these rules, each reported in `Panel.notes`: rows out of
     order are sorted; a repeated row is dropped; missing time stamps are inserted; a stamp off the
@@ -79,17 +85,35 @@ def read_panel(
         notes.sentences.extend(found.notes)
     columns = [c for c in table.frame.columns if c != time_name]
     ids = _choose_ids(table, columns, times, id_columns, value_columns)
-    values = _choose_values(table, [c for c in columns if c not in ids], value_columns, notes)
+    free = [c for c in columns if c not in ids]
+    beside = choose_covariates(table, free, covariates, value_columns)
+    values = _choose_values(table, [c for c in free if c not in beside], value_columns, notes)
 
-    blocks = [_tidy(block, table, bool(ids), notes) for block in _blocks(table, times, ids, values)]
+    blocks = [
+        _tidy(block, table, bool(ids), notes)
+        for block in _blocks(table, times, ids, {**values, **beside})
+    ]
     if times is not None and step is None:
         step = infer_step([block.times for block in blocks])
         if step is None:
             raise table.error("every series has a single time stamp; say its step with frequency")
-    series = [s for block in blocks for s in _regular(block, step, table, list(values), notes)]
+        for block in blocks:
+            if never_so_dense(block.times, step):
+                raise table.error(
+                    f"{block.label}: no two rows are one step of {step.freqstr} apart, the most "
+                    "common in the file; series of another step go into a file of their own",
+                    int(block.rows[0]),
+                )
+    required = [column not in blank_ahead for column in beside]
+    series = [
+        one
+        for block in blocks
+        for one in _regular(block, step, table, list(values), notes, required)
+    ]
     if not series:
         raise table.error("no value in any value column")
-    return Panel(tuple(series), step if times is not None else None, notes.lines())
+    step = step if times is not None else None
+    return Panel(tuple(series), step, notes.lines(), tuple(beside))
 
 
 @dataclass(frozen=True)
@@ -202,9 +226,17 @@ def _tidy(block: _Block, table: Table, has_ids: bool, notes: Notes) -> _Block:
 
 
 def _regular(
-    block: _Block, step: _Step, table: Table, columns: list[str], notes: Notes
+    block: _Block,
+    step: _Step,
+    table: Table,
+    columns: list[str],
+    notes: Notes,
+    required: Sequence[bool],
 ) -> list[Series]:
-    """Put a block's rows on the grid and make one filled series of each column."""
+    """Put a block's rows on the grid and make one filled series of each column.
+
+    The block's values come first, its covariates behind them; those `required` are known ahead.
+    """
     values, inserted = block.values, 0
     start: pd.Timestamp | int = 0
     names = columns
@@ -214,6 +246,10 @@ def _regular(
         values, start = _on_grid(block, step, table, notes)
         inserted = len(values) - len(block.values)
         notes.add("missing time stamps inserted", block.label, inserted)
+    try:
+        values, beside = apart(values, len(columns), required, block.label, notes)
+    except ValueError as error:
+        raise table.error(f"{block.label}: {error}") from None
     made = []
     for name, column in zip(names, values.T, strict=True):
         missing = int((~np.isfinite(column)).sum())
@@ -224,7 +260,7 @@ def _regular(
         notes.add("missing values filled", name, missing - inserted)
         if (filled == filled[0]).all():
             notes.add("constant series kept", name)
-        made.append(Series(name, start, filled, observed))
+        made.append(Series(name, start, filled, observed, beside))
     return made
 
 

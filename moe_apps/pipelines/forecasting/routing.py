@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import entr
 
+from moe_apps.pipelines.forecasting.shuffled_control import ShuffledControl
 from moe_apps.pipelines.forecasting.windows import Batch, WindowedPanel, Windows
 
 FloatArray = npt.NDArray[np.floating]
@@ -36,14 +37,17 @@ def routing_summary(
         `active_experts`: mean number per point and layer; `points`; and under `by_hour`,
         `by_weekday` (where the time step is fine enough) and `by_series` a dict of group name to
         weight shares `[layers][experts]`; and `specialisation`, by factor and layer: the mutual
-        information of factor and expert over the entropy of the experts, 0 for none.
+        information of factor and expert over the entropy of the experts, 0 for none; and
+        `control`, the same with shuffled labels (see `ShuffledControl`).
     """
     groups: dict[str, dict[str, FloatArray]] = {}
     chosen: Any = 0
     points = 0
+    control = ShuffledControl(len(np.unique(windows.series_index)))
     for weights, labels in _weights_with_labels(routing, windows, data):
         chosen = chosen + (weights != 0).sum(axis=0)  # (layers, experts)
         points += len(weights)
+        control.add(weights, labels)
         for factor, names in labels.items():
             for name in pd.unique(names):
                 totals = groups.setdefault(factor, {})
@@ -65,6 +69,7 @@ def routing_summary(
         shares = stacked / stacked.sum(axis=-1, keepdims=True)
         summary[f"by_{factor}"] = dict(zip(ordered, shares.tolist(), strict=True))
         summary["specialisation"][factor] = _specialisation(stacked).tolist()
+    summary["control"] = control.result(_specialisation)
     return summary
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ import tensorflow.experimental.numpy as tnp
 from moe_apps.models.forecasting.window_scaling import window_statistics
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.calendar import cycles_of, features_of_seconds, step_seconds
+from moe_apps.pipelines.forecasting.covariates import NO_COVARIATES, Scale
 
 RULES = (
     "Of a longer history the last look_back points are used; a shorter one is used as it is.",
@@ -29,6 +31,8 @@ INPUTS = {
     "horizon": "int32 scalar >= 1: how many steps to forecast; not in fixed_horizon",
     "start": "[batch] int64: time of the first step to forecast, in seconds since 1970 by the "
     "series' own clock",
+    "covariates": "[batch, time + horizon, columns] float32: the columns that the model was "
+    "trained with, as they are in a file",
 }
 OUTPUTS = {
     "forecast": "[batch, horizon] float32: the values of the next steps, in the history's unit",
@@ -46,6 +50,10 @@ def served_forecaster(
     card: Mapping[str, Any],
     step: pd.offsets.BaseOffset | None = None,
     start_example: int = 0,
+    calendar: bool = True,
+    scale: Scale = NO_COVARIATES,
+    past: Sequence[int] = (),
+    covariates_example: npt.NDArray[np.floating] | None = None,
 ) -> Served:
     """Join a model with the preparation of raw series, as functions of TensorFlow tensors.
 
@@ -66,6 +74,10 @@ def served_forecaster(
         card: facts for people on data and results; inputs, outputs and rules are added.
         step: the time step, for a model that knows the calendar.
         start_example: seconds since 1970 of the step that follows the example.
+        calendar: whether the model knows the calendar.
+        scale: of the covariates that it knows.
+        past: features of `known` that count up to the history's end only.
+        covariates_example: `[batch, time + horizon, columns]`, of the example.
 
     Example:
         >>> from moe_apps.models.forecasting import TimeMoE
@@ -80,48 +92,68 @@ def served_forecaster(
     """
     model = _without_drops(model)
     steps = horizon
-    dated = bool(getattr(model, "known_features", 0))
+    columns = len(scale.mean)
+    dated = getattr(model, "known_features", 0) > columns and calendar
     experts = model.num_experts
 
-    def known(start: Any, history: Any, horizon: Any) -> tuple[Any, ...]:
-        if not dated:
+    def known(beside: Mapping[str, Any], history: Any, horizon: Any) -> tuple[Any, ...]:
+        time, parts = tf.shape(history)[1], []
+        if dated:
+            offsets = tf.cast(tf.range(-time, horizon), tf.int64) * round(step_seconds(step))
+            seconds = beside["start"][:, None] + offsets
+            parts.append(features_of_seconds(seconds, cycles_of(step), tnp))
+        if columns:
+            # Of a history that was cut, what is known is cut alike.
+            last = tf.shape(beside["covariates"])[1] - beside["horizon"]
+            given = beside["covariates"][:, last - time : last + horizon]
+            mean, deviation = (np.array(v, np.float32) for v in (scale.mean, scale.deviation))
+            parts.append((given - mean) / deviation)
+        if not parts:
             return ()
-        ahead = tf.range(-tf.shape(history)[1], horizon)
-        offsets = tf.cast(ahead, tf.int64) * round(step_seconds(step))
-        return None, features_of_seconds(start[:, None] + offsets, cycles_of(step), tnp)
+        features = tf.concat(parts, axis=-1)
+        hidden = np.isin(np.arange(model.known_features), list(past))
+        behind = (tf.range(time + horizon) >= time)[:, None] & hidden
+        return None, tf.where(behind, 0.0, features)
 
-    def forecast(history: Any, horizon: Any, start: Any) -> dict[str, Any]:
+    def forecast(history: Any, horizon: Any, beside: Mapping[str, Any]) -> dict[str, Any]:
         scaled, unscaled = _prepared(history, look_back)
-        seen = known(start, scaled, horizon)
+        seen = known(beside, scaled, horizon)
         return {"forecast": unscaled(model.forecast(scaled, horizon, *seen))}
 
-    def shares(history: Any, start: Any) -> dict[str, Any]:
+    def shares(history: Any, beside: Mapping[str, Any]) -> dict[str, Any]:
         if not experts:
             return {}
         filled, observed = fill_missing(history)
         scaled = _scaled(filled[:, -look_back:])[0]
-        weights = tf.reduce_sum(model.routing(scaled, *known(start, scaled, 1)), axis=1)
+        weights = tf.reduce_sum(model.routing(scaled, *known(beside, scaled, 1)), axis=1)
         weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)  # (batch, layers, experts)
         return {"expert_shares": tf.where(observed[..., None], weights, np.nan)}
 
-    history_input = tf.TensorSpec((None, None), tf.float32, name="history")
-    horizon_input = tf.TensorSpec((), tf.int32, name="horizon")
-    start_input = [tf.TensorSpec((None,), tf.int64, name="start")] if dated else []
+    inputs = {
+        "history": tf.TensorSpec((None, None), tf.float32, name="history"),
+        "horizon": tf.TensorSpec((), tf.int32, name="horizon"),
+    }
+    if dated:
+        inputs["start"] = tf.TensorSpec((None,), tf.int64, name="start")
+    if columns:
+        shape = (None, None, columns)
+        inputs["covariates"] = tf.TensorSpec(shape, tf.float32, name="covariates")
 
-    @tf.function(input_signature=[history_input, horizon_input, *start_input], autograph=False)
-    def serving_default(history: Any, horizon: Any, start: Any = None) -> dict[str, Any]:
-        return forecast(_checked_history(history), _checked_horizon(horizon), start)
+    def serving_default(given: dict[str, Any]) -> dict[str, Any]:
+        given = _checked(given)
+        return forecast(given["history"], given["horizon"], given)
 
-    @tf.function(input_signature=[history_input, *start_input], autograph=False)
-    def fixed_horizon(history: Any, start: Any = None) -> dict[str, Any]:
-        answer = forecast(_checked_history(history), steps, start)["forecast"]
+    def fixed_horizon(given: dict[str, Any]) -> dict[str, Any]:
+        given = _checked({**given, "horizon": steps})
+        answer = forecast(given["history"], steps, given)["forecast"]
         return {"forecast": tf.ensure_shape(answer, (None, steps))}
 
-    @tf.function(input_signature=[history_input, horizon_input, *start_input], autograph=False)
-    def explain(history: Any, horizon: Any, start: Any = None) -> dict[str, Any]:
-        history = _checked_history(history)
-        return {**forecast(history, _checked_horizon(horizon), start), **shares(history, start)}
+    def explain(given: dict[str, Any]) -> dict[str, Any]:
+        given = _checked(given)
+        history, horizon = given["history"], given["horizon"]
+        return {**forecast(history, horizon, given), **shares(history, given)}
 
+    without_horizon = {name: spec for name, spec in inputs.items() if name != "horizon"}
     outputs = {name: text for name, text in OUTPUTS.items() if experts or name == "forecast"}
     example = {
         "history": np.atleast_2d(history_example).astype(np.float32),
@@ -129,15 +161,22 @@ def served_forecaster(
     }
     if dated:
         example["start"] = np.full(len(example["history"]), start_example, np.int64)
+    if columns:
+        assert covariates_example is not None
+        example["covariates"] = covariates_example.astype(np.float32)
     return Served(
         model,
-        {"serving_default": serving_default, "fixed_horizon": fixed_horizon, "explain": explain},
+        {
+            "serving_default": _signature(serving_default, inputs),
+            "fixed_horizon": _signature(fixed_horizon, without_horizon),
+            "explain": _signature(explain, inputs),
+        },
         example,
         {
             **card,
             "look_back": look_back,
             "fixed_horizon": horizon,
-            "inputs": {name: text for name, text in INPUTS.items() if dated or name != "start"},
+            "inputs": {name: INPUTS[name] for name in inputs},
             "outputs": outputs,
             "rules": RULES,
         },
@@ -187,6 +226,36 @@ def _scaled(history: Any) -> tuple[Any, Callable[[Any], Any]]:
     unit = tf.math.divide_no_nan(history - centre, size)  # within [-1, 1]
     mean, scale = window_statistics(unit)
     return (unit - mean) / scale, lambda values: (values * scale + mean) * size + centre
+
+
+def _signature(
+    answer: Callable[[dict[str, Any]], dict[str, Any]], inputs: Mapping[str, tf.TensorSpec]
+) -> Callable[..., Any]:
+    """A compiled function of these inputs; which there are depends on the model."""
+
+    def run(*values: Any) -> dict[str, Any]:
+        return answer(dict(zip(inputs, values, strict=True)))
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named = inspect.Signature([inspect.Parameter(name, kind) for name in inputs])
+    run.__signature__ = named  # type: ignore[attr-defined]
+    return tf.function(run, input_signature=list(inputs.values()), autograph=False)
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    history, horizon = _checked_history(given["history"]), given["horizon"]
+    if not isinstance(horizon, int):
+        horizon = _checked_horizon(horizon)
+    given = {**given, "history": history, "horizon": horizon}
+    if "covariates" in given:
+        check = tf.debugging.assert_equal(
+            tf.shape(given["covariates"])[1],
+            tf.shape(history)[1] + horizon,
+            "covariates must have as many time steps as history and horizon together",
+        )
+        with tf.control_dependencies([check]):
+            given["covariates"] = tf.identity(given["covariates"])
+    return given
 
 
 def _checked_history(history: Any) -> Any:

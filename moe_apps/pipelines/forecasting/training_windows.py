@@ -84,6 +84,9 @@ def window_batches(
     truth, inputs = tf.constant(flat), tf.constant(windows.values)
     starts = tf.constant(windows.starts)
     known = None if windows.known is None else tf.constant(windows.known)
+    features = 0 if windows.known is None else windows.known.shape[1]
+    shown = np.ones((aim.stop, features), np.float32)
+    shown[cut:, list(windows.past)] = 0
     settings = config.train
 
     def gather(numbers: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
@@ -92,7 +95,7 @@ def window_batches(
         pair = _varied(pair, numbers, bool(settings.flip), settings.mix or 0.0, config.seed)
         history = {"values": pair[0, :, :cut]}
         if known is not None:
-            history["known"] = tf.gather(known, rows)
+            history["known"] = tf.gather(known, rows) * shown
         return history, {output: pair[1, :, aim]}
 
     return ShuffledBatches(

@@ -8,8 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from moe_apps.errors import DataError
-from moe_apps.pipelines.forecasting.calendar import calendar_features
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.forecasting.covariates import (
+    NO_COVARIATES,
+    Scale,
+    as_far_as_needed,
+    known_rows,
+)
+from moe_apps.pipelines.forecasting.data import past_features
 from moe_apps.pipelines.forecasting.forecaster import forecast_function
 from moe_apps.pipelines.forecasting.panel import Panel, Series
 
@@ -26,10 +32,15 @@ class UnitForecaster:
         model: The trained model.
         config: The run's settings.
         panel: The file's series.
+        scale: Of the covariates, as in training.
     """
 
-    def __init__(self, model: Any, config: ForecastingConfig, panel: Panel) -> None:
+    def __init__(
+        self, model: Any, config: ForecastingConfig, panel: Panel, scale: Scale = NO_COVARIATES
+    ) -> None:
         self.config = config
+        self.scale = scale
+        self.past = list(past_features(config.data, panel))
         self.panel = panel
         self.known_features = getattr(model, "known_features", 0)
         self._model = model
@@ -96,16 +107,20 @@ class UnitForecaster:
                 of_series[series.name] = self._marks(series, horizon)
             marks = of_series[series.name][max(origin - length, 0) : origin + horizon]
             known[row, -len(marks) :] = marks
+        known[:, length:, self.past] = 0
         return known
 
     def _marks(self, series: Series, horizon: int) -> FloatArray:
         """What is known of every row of a series and of the horizon behind it."""
-        times = self.panel.times(series).append(self.panel.future(series, horizon))
-        marks = calendar_features(times, self.panel.step)
+        rows = len(series) + horizon
+        marks = known_rows(
+            self.panel, as_far_as_needed(series, rows, self.config.data), rows,
+            calendar=self.config.data.calendar, scale=self.scale,
+        )  # fmt: skip
         if marks.shape[1] != self.known_features:
             step = "no time" if self.panel.step is None else f"a step of {self.panel.step.freqstr}"
             raise DataError(
                 f"series '{series.name}': the model was trained with {self.known_features} marks "
-                f"of the calendar; rows of {step} have {marks.shape[1]}"
+                f"of the calendar and covariates; rows of {step} have {marks.shape[1]}"
             )
         return marks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
 from moe_apps.errors import ConfigError, DataError
-from moe_apps.pipelines.forecasting.calendar import calendar_features
+from moe_apps.pipelines.forecasting.covariates import NO_COVARIATES, Scale, fitted_scale, known_rows
 from moe_apps.pipelines.forecasting.panel import Notes, Panel, Series
 from moe_apps.pipelines.forecasting.splits import Split, split
 
@@ -48,6 +48,7 @@ class Windows:
         offsets: int64 `[series]`, where in `values` a series begins.
         left_out: windows that were not made because their history would begin before the series.
         known: float32 `[rows of all series, features]`, known beforehand; None for nothing.
+        past: features of `known` that are known up to a window's origin only; 0 after it.
 
     >>> flat = np.arange(6, dtype=np.float32)
     >>> index = Windows(flat, flat >= 0, np.array([0, 1]), np.zeros(2, np.int32), np.zeros(1), 3, 2)
@@ -64,6 +65,7 @@ class Windows:
     horizon: int
     left_out: int = 0
     known: npt.NDArray[np.float32] | None = None
+    past: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -74,6 +76,7 @@ class Windows:
         values, observed = self.values[rows], self.observed[rows]  # [n, look_back + horizon]
         cut = self.look_back
         known = np.zeros((*rows.shape, 0), np.float32) if self.known is None else self.known[rows]
+        known[:, cut:, list(self.past)] = 0
         return Batch(
             values[:, :cut],
             observed[:, :cut],
@@ -107,6 +110,7 @@ class WindowedPanel:
         mean, std: float64 `[series]`, of the observed training rows; std is 1 where it would be 0.
         train, validation, test: the windows whose targets lie in that part.
         notes: series and windows that were left out, and why.
+        scale: of the covariates.
     """
 
     panel: Panel
@@ -117,6 +121,7 @@ class WindowedPanel:
     validation: Windows
     test: Windows
     notes: tuple[str, ...]
+    scale: Scale = NO_COVARIATES
 
     @property
     def known_features(self) -> int:
@@ -140,6 +145,8 @@ def make_windows(
     evaluation_stride: int = 1,
     calendar: bool = False,
     tested: bool = True,
+    past: tuple[int, ...] = (),
+    scale: Scale | None = None,
 ) -> WindowedPanel:
     """Scale every series by its training rows and index the windows of each split.
 
@@ -154,6 +161,8 @@ def make_windows(
         evaluation_stride: the same for validation and test; benchmarks use 1.
         calendar: put `calendar_features` of every row into `Windows.known`.
         tested: whether there have to be test windows.
+        past: features of `Windows.known` that are known up to an origin only.
+        scale: of the covariates; None fits it to the training rows.
 
     Raises:
         ConfigError: a length or stride under 1.
@@ -179,7 +188,7 @@ def make_windows(
     notes = Notes()
     for i in sorted({*range(len(splits))} - {*kept}):
         notes.add("series skipped, too short or empty for training", panel.series[i].name)
-    panel = Panel(tuple(panel.series[i] for i in kept), panel.step, panel.notes)
+    panel = replace(panel, series=tuple(panel.series[i] for i in kept))
     splits = tuple(splits[i] for i in kept)
 
     scalers = [_scaler(s, one.train) for s, one in zip(panel.series, splits, strict=True)]
@@ -188,12 +197,17 @@ def make_windows(
     values = np.concatenate(scaled).astype(np.float32)
     observed = np.concatenate([series.observed for series in panel.series])
     offsets = np.cumsum([0, *map(len, panel.series)])[:-1]
+    if scale is None:
+        pairs = zip(panel.series, splits, strict=True)
+        parts = [s.covariates[one.train.start : one.train.stop] for s, one in pairs
+                 if s.covariates is not None]  # fmt: skip
+        scale = fitted_scale(parts) if parts else NO_COVARIATES
     known = None
-    if calendar:
-        marks = [calendar_features(panel.times(series), panel.step) for series in panel.series]
-        known = np.concatenate(marks)
+    if calendar or panel.covariates:
+        rows = [known_rows(panel, s, len(s), calendar=calendar, scale=scale) for s in panel.series]
+        known = np.concatenate(rows)
 
-    parts = {}
+    windows = {}
     for part in ("train", "validation", "test"):
         every = stride if part == "train" else evaluation_stride
         ranges = [getattr(one, part) for one in splits]
@@ -205,10 +219,19 @@ def make_windows(
                 f"{look_back} and horizon {horizon} do not fit; lower them or change the split"
             )
         notes.add("windows left out, their history would begin before the series", part, left_out)
-        parts[part] = Windows(
-            values, observed, starts, series_index, offsets, look_back, horizon, left_out, known
+        windows[part] = Windows(
+            values,
+            observed,
+            starts,
+            series_index,
+            offsets,
+            look_back,
+            horizon,
+            left_out,
+            known,
+            past,
         )
-    return WindowedPanel(panel, splits, mean, std, **parts, notes=notes.lines())
+    return WindowedPanel(panel, splits, mean, std, **windows, notes=notes.lines(), scale=scale)
 
 
 def _usable(series: Series, rows: Split, needed: int) -> bool:

@@ -114,6 +114,24 @@ def test_the_gate_sees_the_first_step_that_is_forecast_and_no_other(make_linear,
         assert (change > 1e-3) == seen
 
 
+def test_covariates_act_at_their_step_by_how_they_differ_from_the_window(make_linear, history):
+    model, marks = make_linear(effects=1), known()
+    forecast = array(model.forecast(history, HORIZON, known=marks))
+    other = marks.copy()
+    other[:, LOOK_BACK + 2, 1] += 3
+    change = array(model.forecast(history, HORIZON, known=other)) - forecast
+    expected = 3 * float(model.effect.kernel[0, 0]) * history.std(axis=1)
+    np.testing.assert_allclose(change[:, 2], expected, rtol=1e-3)
+    np.testing.assert_allclose(change[:, [0, 1, 3]], 0, atol=1e-3)
+    other = marks.copy()
+    other[..., 1] += 3  # everywhere alike; the gate is left out of it by its own kernel
+    model.gate.kernel.assign(model.gate.kernel * np.where(np.arange(10) < 9, 1, 0)[:, None])
+    before = array(model.forecast(history, HORIZON, known=marks))
+    np.testing.assert_allclose(
+        array(model.forecast(history, HORIZON, known=other)), before, rtol=1e-4, atol=1e-3
+    )
+
+
 def test_a_constant_window_gives_that_constant(make_linear):
     history = np.full((1, LOOK_BACK), 5.0, "float32")
     model = make_linear(moved=False)

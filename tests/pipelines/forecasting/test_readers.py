@@ -177,3 +177,24 @@ def test_benchmark_files(shared_data: Path, name: str, count: int, length: int, 
     assert [len(series) for series in panel.series] == [length] * count
     assert panel.step == pd.tseries.frequencies.to_offset(step) and panel.notes == ()
     assert all(series.observed.all() for series in panel.series)
+
+
+def test_series_of_another_time_step_are_named(csv: Csv) -> None:
+    rows = [f"a,{t},1" for t in _hours(50)]
+    rows += [f"b,{t},1" for t in _hours(480)[::24]]
+    path = csv("id,when,load", *rows)
+    with pytest.raises(DataError, match=r"row 52, b: no two rows are one step of h apart"):
+        read_panel(path)
+    assert len(read_panel(path, frequency="h").series) == 2
+
+
+def test_one_id_twice_is_named(csv: Csv) -> None:
+    rows = [f"a,{t},{k}" for k in (1, 2) for t in _hours(4)]
+    with pytest.raises(DataError, match=r"time stamp 2024-01-01 00:00:00 of a has other values"):
+        read_panel(csv("id,when,load", *rows))
+
+
+def test_stamps_with_and_without_a_zone_are_refused(csv: Csv) -> None:
+    rows = ["2024-01-01 00:00,1", "2024-01-01 01:00+01:00,2", "2024-01-01 02:00,3"]
+    with pytest.raises(DataError, match="time"):
+        read_panel(csv("when,load", *rows))

@@ -71,3 +71,18 @@ def test_windows_routed_as_a_whole_count_at_their_first_target(data):
     assert summary["points"] == len(data.test)
     hours = summary["by_hour"]
     assert hours["03"] == [[1.0, 0.0]] and hours["15"] == [[0.0, 1.0]]
+
+
+def test_shuffled_labels_tell_what_is_known_from_what_is_not(data):
+    control = routing_summary(by_value(data, lambda v: np.round(v) >= 12), data.test, data)[
+        "control"
+    ]
+    assert control["hour"]["p_value"] == [1 / 200] and control["hour"]["shuffled"][0] < 0.2
+    assert control["series"]["p_value"][0] > 0.05
+    random = np.random.default_rng(0)
+    nothing = by_value(data, lambda v: random.random(v.shape) < 0.5)
+    chance = routing_summary(nothing, data.test, data)
+    for factor in ("hour", "weekday", "series"):
+        assert chance["control"][factor]["p_value"][0] > 0.01
+        # With few points a group, chance alone looks like knowledge: that is what it is for.
+        assert 0 < chance["control"][factor]["shuffled"][0] < 0.3

@@ -33,6 +33,7 @@ class LinearMoESystem(ForecastingSystem):
             horizon=config.data.horizon,
             season=season,
             known_features=known_features,
+            effects=len(config.data.covariates) + (config.data.holidays is not None),
             num_experts=0 if dense else settings.num_experts,
             dtype=precision(config.train),
             **{name: getattr(settings, name) for name in OPTIONS},
