@@ -3,10 +3,11 @@
     moe-apps train forecasting --quick --output runs/quick && moe-apps export runs/quick --to served
     python benchmarks/serving/load.py served
 
-For every model in the folder, each concurrency, and batching on and off: requests a second,
-p50/p95/p99 of the time to answer, errors, and the memory of the server before and after. Each
-request is one row of the example that the model was exported with. `--soak MINUTES` then holds
-32 connections for that long and writes the memory every ten seconds.
+For every model in the folder and each concurrency: requests a second, p50/p95/p99 of the time to
+answer, errors, and the memory of the server before and after; at the concurrencies of
+`--one-by-one` also with requests that are never run together. Each request is one row of the
+example that the model was exported with. `--soak MINUTES` then holds 32 connections on the first
+model for that long and writes the memory every ten seconds.
 
 wrk (Debian: apt install wrk) must be installed. Results: benchmarks/results/serving_load.csv and
 serving_soak.csv.
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", help="by default all in the folder")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32, 128])
-    parser.add_argument("--batch-rows", type=int, nargs="+", default=[64, 1])
+    parser.add_argument("--one-by-one", type=int, nargs="*", default=[32])
     parser.add_argument("--soak", type=float, default=0, help="minutes; 0: none")
     parser.add_argument("--results", type=Path, default=RESULTS)
     chosen = parser.parse_args()
@@ -66,13 +67,13 @@ def main() -> None:
     for model in models:
         rows.append(in_process(chosen.served, model, chosen.seconds))
         show(rows[-1])
-        for batch_rows in chosen.batch_rows:
-            how = "server, requests run together" if batch_rows > 1 else "server, one by one"
-            for concurrency in chosen.concurrency:
-                with serving(chosen.served, batch_rows) as (process, url):
-                    row = load(process, url, chosen.served, model, concurrency, chosen.seconds)
-                rows.append({"model": model, "how": how, **row})
-                show(rows[-1])
+        together = [("server, requests run together", 64, c) for c in chosen.concurrency]
+        alone = [("server, one by one", 1, c) for c in chosen.one_by_one]
+        for how, batch_rows, concurrency in together + alone:
+            with serving(chosen.served, batch_rows) as (process, url):
+                row = load(process, url, chosen.served, model, concurrency, chosen.seconds)
+            rows.append({"model": model, "how": how, **row})
+            show(rows[-1])
     write(chosen.results / "serving_load.csv", FIELDS, rows)
     if chosen.soak:
         soak(chosen.served, models[0], chosen.soak * 60, chosen.results)

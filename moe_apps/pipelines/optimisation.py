@@ -161,6 +161,8 @@ def compile_model(
             # model of mixed_float16 layers; `optimizer` has done the scaling already.
             auto_scale_loss=False,
         )
+        # Variables made in the first step would have TensorFlow trace it twice.
+        model.optimizer.build(model.trainable_variables)
 
 
 def model_scope(model: keras.Model) -> AbstractContextManager[Any]:

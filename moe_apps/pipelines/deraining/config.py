@@ -41,7 +41,7 @@ class DataSettings(Settings):
     max_megapixels: float = Field(default=100.0, gt=0, le=10_000)
     cache_megabytes: int = Field(default=1000, ge=0)
     protocol: Literal["auto", "A", "B", "C"] = "auto"
-    kinds: tuple[Kind, ...] = ("streaks", "drops", "snow", "haze")
+    kinds: tuple[Kind, ...] = ("streaks", "snow")
     levels: tuple[Level, ...] = ("light", "medium", "heavy")
     test_size: int = Field(default=160, ge=16)
 
@@ -115,7 +115,7 @@ class DerainingTrainSettings(TrainSettings):
     """
 
     epochs: int = Field(default=8, ge=1, le=100_000)
-    steps_per_epoch: int | None = Field(default=50, ge=1)
+    steps_per_epoch: int | None = Field(default=60, ge=1)
     batch_size: int = Field(default=4, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     weight_decay: float = Field(default=1e-4, ge=0, le=10)

@@ -27,7 +27,10 @@ from moe_apps.pipelines.deraining.pairs import Pair, PairSet, find_pairs, listed
 from moe_apps.pipelines.deraining.sample_images import Part, sample_images
 from moe_apps.pipelines.deraining.weather import Mode, Weather, degrade
 
-SAMPLE = "sample data: photographs of scikit-image and scikit-learn, drawn scenes, made weather"
+SAMPLE = (
+    "sample data: photographs of scikit-image, scikit-learn and matplotlib, drawn scenes, "
+    "made weather"
+)
 PARTS = ("train", "validation", "test")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +18,7 @@ from moe_apps.pipelines.deraining.weather import Kind, Level, degrade, draw_weat
 
 FloatArray = npt.NDArray[np.floating]
 Image = npt.NDArray[np.uint8]
+SMALLEST_SCALE = 0.4
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class TrainingPatches(Protocol):
 class MadePatches:
     """Patches of clean images with weather that is drawn anew each time.
 
+    Photographs and drawn scenes come equally often, however many there are of each: drawn scenes
+    are smooth, and who sees little else takes fine detail for rain. Patches are reduced by up to
+    `SMALLEST_SCALE` before the weather is added, for more of it.
+
     Attributes:
         images: clean images.
         kinds, levels: weather to draw from.
@@ -57,21 +63,31 @@ class MadePatches:
 
     def patch(self, random: np.random.Generator, size: int) -> tuple[FloatArray, FloatArray]:
         """Degraded and clean patch `[size, size, 3]` in [0, 1]."""
-        pixels = self.images[int(random.integers(len(self.images)))].pixels
-        padded = at_least(pixels, size)
-        top, left = corner(padded.shape, size, random)
-        clean = unit(padded[top : top + size, left : left + size])
+        group = self._groups[int(random.integers(len(self._groups)))]
+        pixels = group[int(random.integers(len(group)))].pixels
+        side = round(size / random.uniform(SMALLEST_SCALE, 1.0))
+        padded = at_least(pixels, side)
+        top, left = corner(padded.shape, side, random)
+        part = padded[top : top + side, left : left + side]
+        clean = unit(cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA))
         height = padded.shape[0]
         weather = draw_weather(random, self.kinds, self.levels)
         made = degrade(
             clean,
             weather,
             random,
-            scene_height=height,
-            rows=(top / height, (top + size) / height),
+            scene_height=round(height * size / side),
+            rows=(top / height, (top + side) / height),
         )
         # A degraded image has 8 bits in the world, too.
         return np.round(made.image * 255) / np.float32(255), clean
+
+    @cached_property
+    def _groups(self) -> list[list[CleanImage]]:
+        photographs, scenes = (
+            [image for image in self.images if image.is_drawn is drawn] for drawn in (False, True)
+        )
+        return [group for group in (photographs, scenes) if group]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Clean images that need no network: those inside two packages, and drawn scenes.
+"""Clean images that need no network: those inside three packages, and drawn scenes.
 
 scikit-image ships astronaut and rocket (NASA, public domain), hubble_deep_field (NASA), chelsea,
 coffee, camera, brick, grass and gravel (CC0); scikit-learn ships china.jpg and flower.jpg (CC BY
-2.0, photographers: see README.txt beside them). They are read where they are installed.
+2.0, photographers: see README.txt beside them); matplotlib ships grace_hopper.jpg (US Navy, public
+domain). They are read where they are installed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ PHOTOGRAPHS: dict[Part, tuple[str, ...]] = {
         "skimage/data/brick.png",
         "skimage/data/grass.png",
         "skimage/data/gravel.png",
+        "matplotlib/mpl-data/sample_data/grace_hopper.jpg",
     ),
     "validation": ("sklearn/datasets/images/flower.jpg",),
     "test": ("skimage/data/coffee.png", "sklearn/datasets/images/china.jpg"),
@@ -51,10 +53,12 @@ class CleanImage:
     Attributes:
         name: File name, or `scene-7`.
         pixels: `[height, width, 3]` uint8.
+        is_drawn: It is no photograph.
     """
 
     name: str
     pixels: Image
+    is_drawn: bool = False
 
 
 def sample_images(part: Part) -> list[CleanImage]:
@@ -69,7 +73,7 @@ def sample_images(part: Part) -> list[CleanImage]:
     ]
     first = SCENE_SEEDS[part]
     return images + [
-        CleanImage(f"scene-{seed}", drawn_scene(seed))
+        CleanImage(f"scene-{seed}", drawn_scene(seed), is_drawn=True)
         for seed in range(first, first + SCENES[part])
     ]
 

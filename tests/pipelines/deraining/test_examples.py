@@ -57,6 +57,23 @@ def test_patches_depend_on_seed_and_number_alone(draw):
     assert not np.array_equal(other.batch(0)[0], batches.batch(0)[0])
 
 
+def test_photographs_come_as_often_as_drawn_scenes_and_at_several_scales():
+    stripes = np.tile((np.arange(64) % 8 < 4)[:, None, None] * np.uint8(200), (1, 64, 3))
+    photograph = CleanImage("photograph", stripes)
+    scenes = [
+        CleanImage(f"scene-{n}", np.full((64, 64, 3), 255, np.uint8), is_drawn=True)
+        for n in range(9)
+    ]
+    source = MadePatches([photograph, *scenes], ("streaks",), ("light",))
+    random = np.random.default_rng(0)
+    clean = [source.patch(random, 16)[1] for _ in range(200)]
+    stripes = [patch for patch in clean if patch.min() < 0.9]
+    assert 70 < len(stripes) < 130
+    # Reduced stripes are narrower: more changes from line to line.
+    edges = {int((np.abs(np.diff(patch[:, 0, 0] > 0.4))).sum()) for patch in stripes}
+    assert min(edges) <= 4 and max(edges) >= 8
+
+
 def test_both_images_of_a_pair_are_turned_alike(draw):
     class Marked:
         def patch(self, random, size):
