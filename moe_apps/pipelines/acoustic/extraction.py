@@ -81,7 +81,7 @@ class Extractor:
         self._compute = in_batches(features, features, BATCH)
         self._key = json.dumps(
             {
-                "features": features.get_config(),
+                "features": {n: v for n, v in features.get_config().items() if n != "name"},
                 **settings.model_dump(
                     include={"sample_rate", "segment", "overlap", "last", "short", "max_hours"}
                 ),
