@@ -22,6 +22,8 @@ __all__ = ["Tracker", "tracked", "tracking_uri"]
 LOG = logging.getLogger("moe_apps")
 # What MLflow takes: entries a request, characters of a parameter's value and of a digest.
 PARAMETERS_AT_ONCE, METRICS_AT_ONCE, VALUE_LENGTH, DIGEST_LENGTH = 100, 1000, 6000, 36
+MOST_NAMES = 200
+"""A mapping of results with more entries, such as errors by series, is a table: it is in files."""
 
 
 class Tracker:
@@ -74,7 +76,8 @@ class Tracker:
     def metrics(self, results: Mapping[str, Any], *, step: int = 0) -> None:
         """Log every finite number of nested results under its dotted name.
 
-        A list of numbers becomes one metric with steps from 1; texts and gaps are left out.
+        A list of numbers becomes one metric with steps from 1; texts and gaps are left out, and so
+        are mappings of more than `MOST_NAMES` entries.
         """
 
         def log(client: MlflowClient, run_id: str) -> None:
@@ -83,7 +86,7 @@ class Tracker:
             now = int(time.time() * 1000)
             entries = [
                 Metric(name, value, now, at)
-                for name, content in _flat(results)
+                for name, content in _flat(results, most=MOST_NAMES)
                 for value, at in _numbers(content, step)
             ]
             for start in range(0, len(entries), METRICS_AT_ONCE):
@@ -181,12 +184,15 @@ def tracked(
         tracker.end(status)
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(
+    content: Mapping[str, Any], prefix: str = "", most: float = math.inf
+) -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
         # MLflow refuses other characters in names.
         dotted = prefix + re.sub(r"[^\w\-. /]", "_", str(name))
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{dotted}.")
+            if len(value) <= most:
+                yield from _flat(value, f"{dotted}.", most)
         else:
             yield dotted, value
 

@@ -40,6 +40,7 @@ def test_a_run_holds_everything_about_a_training(uri, tmp_path):
                 "test": {"mse": np.float32(0.5), "nothing": None, "nan": float("nan")},
                 "baselines": {"ridge (512)": {"mse": 0.25}},
                 "by_step": [0.1, 0.2, 0.3],
+                "by_series": {f"series {number}": 1.0 for number in range(201)},
                 "system": "time_moe",
                 "flag": True,
             }
