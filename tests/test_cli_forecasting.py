@@ -52,6 +52,10 @@ def test_from_a_file_to_forecasts(table, tmp_path):
     done = moe_apps("predict", "run", "--input", table, "--output", "next.csv", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(tmp_path / "next.csv")) == 12
+    done = moe_apps("backtest", "run", "--cutoffs", "2", "--output", "past.csv", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "seasonal_naive" in done.stdout and "MASE by cut-off" in done.stdout
+    assert len(pd.read_csv(tmp_path / "past.csv")) == 24
     done = moe_apps("inspect", "forecasting", table, "--json", folder=tmp_path)
     facts = json.loads(done.stdout)
     assert (facts["time_step"], facts["usual_season"]) == ("h", 24)

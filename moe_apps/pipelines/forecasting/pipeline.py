@@ -38,7 +38,10 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
     """Train, judge and report a run; see `Domain.train`."""
     check_backend(config.train)
     started = time.perf_counter()
-    data = windowed_data(config)  # a mistake in the data stops here, with nothing written
+    # A model that is trained further keeps its covariates' scale.
+    scale = None if run.origin is None else stored_scale(RunFolder(run.origin))
+    # A mistake in the data stops here, with nothing written.
+    data = windowed_data(config, scale=scale)
     source = config.data.path or SAMPLE
     facts = describe_data(data, config, source)
     with tracked_run(config, run, resume, source=source, digest=facts["digest"]) as tracker:

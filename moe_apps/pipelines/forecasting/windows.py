@@ -162,7 +162,7 @@ def make_windows(
         calendar: put `calendar_features` of every row into `Windows.known`.
         tested: whether there have to be test windows.
         past: features of `Windows.known` that are known up to an origin only.
-        scale: of the covariates; None fits it to the training rows.
+        scale: of the covariates; None, or one of other columns, fits it to the training rows.
 
     Raises:
         ConfigError: a length or stride under 1.
@@ -197,7 +197,7 @@ def make_windows(
     values = np.concatenate(scaled).astype(np.float32)
     observed = np.concatenate([series.observed for series in panel.series])
     offsets = np.cumsum([0, *map(len, panel.series)])[:-1]
-    if scale is None:
+    if scale is None or len(scale.mean) != len(panel.covariates):
         pairs = zip(panel.series, splits, strict=True)
         parts = [s.covariates[one.train.start : one.train.stop] for s, one in pairs
                  if s.covariates is not None]  # fmt: skip
