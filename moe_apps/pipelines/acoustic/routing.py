@@ -75,9 +75,13 @@ def thirds(values: Floats) -> dict[str, npt.NDArray[np.bool_]]:
     known = values[np.isfinite(values)]
     edges = np.unique(np.quantile(known, [0, 1 / 3, 2 / 3, 1]))
     if len(edges) < 2:
-        return {f"{edges[0]:.3g}": np.isfinite(values)}
+        return {_short(edges[0]): np.isfinite(values)}
     return {
-        f"{low:.3g} to {high:.3g}": (values >= low)
+        f"{_short(low)} to {_short(high)}": (values >= low)
         & ((values < high) | ((values == high) & (high == edges[-1])))
         for low, high in pairwise(edges)
     }
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
