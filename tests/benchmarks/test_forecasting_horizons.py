@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "forecasting")
 import horizons
 
 
+@pytest.mark.slow
 def test_a_small_study_from_a_file(tmp_path, monkeypatch):
     hours = np.arange(500)
     noise = np.random.default_rng(0).normal(size=500)

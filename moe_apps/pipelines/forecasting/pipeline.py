@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import pandas as pd
 
+from moe_apps.errors import DataError
 from moe_apps.pipelines.atomic_files import write_json
 from moe_apps.pipelines.forecasting.baselines import baselines
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import describe_data, season, windowed_data
-from moe_apps.pipelines.forecasting.forecaster import Answer, answer_of, routing_of
+from moe_apps.pipelines.forecasting.forecaster import Answer, answer_of, reads_known, routing_of
 from moe_apps.pipelines.forecasting.intervals import interval_scores
 from moe_apps.pipelines.forecasting.learning import TWIN_FILE, train_model
 from moe_apps.pipelines.forecasting.metrics import score
@@ -92,6 +93,11 @@ def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
     data = windowed_data(config, path, stored_scale(run))
     source = str(path or config.data.path or SAMPLE)
     model = load_model(run.model_file)
+    if reads_known(model) and model.known_features != data.known_features:
+        raise DataError(
+            f"{source}: has {data.known_features} features that are known beforehand (its calendar "
+            f"and covariates), the model was trained with {model.known_features}"
+        )
     answers = {"model": _answer(model, config), **_baseline_answers(config, data)[0]}
     if (run.path / TWIN_FILE).is_file():
         answers["dense twin"] = _answer(load_model(run.path / TWIN_FILE), config)

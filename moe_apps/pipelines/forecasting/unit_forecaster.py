@@ -21,6 +21,9 @@ from moe_apps.pipelines.forecasting.panel import Panel, Series
 
 FloatArray = npt.NDArray[np.floating]
 
+AT_ONCE = 2048
+"""Windows that are in memory together, with all that is known of their rows."""
+
 
 class UnitForecaster:
     """Forecasts of a file's series, from their ends or from any earlier row.
@@ -76,8 +79,19 @@ class UnitForecaster:
 
     def of_origins(self, origins: list[tuple[Series, int]]) -> npt.NDArray[np.float64]:
         """Forecasts `[origins, horizon]` of the rows of a series from an origin on."""
-        look_back, horizon = self.config.data.look_back, self.config.data.horizon
-        length = min(max(origin for _, origin in origins), look_back)
+        length = min(max(origin for _, origin in origins), self.config.data.look_back)
+        size = min(len(origins), self.config.evaluation.batch_size)
+        return np.concatenate(
+            [
+                self._part(origins[first : first + AT_ONCE], length, size)
+                for first in range(0, len(origins), AT_ONCE)
+            ]
+        )
+
+    def _part(
+        self, origins: list[tuple[Series, int]], length: int, size: int
+    ) -> npt.NDArray[np.float64]:
+        horizon = self.config.data.horizon
         history = np.zeros((len(origins), length))
         mask = np.zeros((len(origins), length), dtype=bool)
         for row, (series, origin) in enumerate(origins):
@@ -90,7 +104,6 @@ class UnitForecaster:
         deviation = np.sqrt((np.square(history - mean) * mask).sum(axis=1, keepdims=True) / count)
         scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-9), deviation, 1.0)
         known = self._known(origins, length, horizon) if self.known_features else None
-        size = min(len(origins), self.config.evaluation.batch_size)
         answer = self._compiled.setdefault(size, forecast_function(self._model, horizon, size))
         answers = answer((history - mean) / scale * mask, mask, known)
         return answers.astype(np.float64) * scale + mean

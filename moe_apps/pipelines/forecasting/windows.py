@@ -206,6 +206,7 @@ def make_windows(
     if calendar or panel.covariates:
         rows = [known_rows(panel, s, len(s), calendar=calendar, scale=scale) for s in panel.series]
         known = np.concatenate(rows)
+        known = known if known.shape[1] else None
 
     windows = {}
     for part in ("train", "validation", "test"):

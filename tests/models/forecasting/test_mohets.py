@@ -163,7 +163,9 @@ def test_routing_is_that_of_the_patch(make_mohets, window):
     np.testing.assert_array_equal(weights[:, 0], weights[:, 3])
 
 
-@pytest.mark.parametrize("settings", [{}, {"one_shot": True}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, pytest.param({"one_shot": True}, marks=pytest.mark.slow)], ids=str
+)
 def test_training_lowers_the_loss_and_a_file_brings_it_back(
     make_mohets, window, tmp_path, settings
 ):

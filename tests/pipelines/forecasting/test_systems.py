@@ -87,6 +87,14 @@ def test_predict_and_the_saved_model_agree_in_the_units_of_the_file(trained, tab
     assert set(card["signatures"]["serving_default"]["inputs"]) == set(asked)
 
 
+def test_other_data_need_the_same_calendar(trained, tmp_path):
+    run, _ = trained
+    days = pd.date_range("2020-01-01", periods=400)
+    pd.DataFrame({"day": days, "x": np.arange(400.0)}).to_csv(tmp_path / "days.csv", index=False)
+    with pytest.raises(UserError, match=r"4 features .* trained with 6"):
+        moe_apps.evaluate(run, data=tmp_path / "days.csv")
+
+
 def test_short_histories_are_forecast(trained, tmp_path):
     run, _ = trained
     times = pd.date_range("2024-03-01", periods=40, freq="h")
