@@ -20,6 +20,7 @@ _LAZY = {
         "serve",
         "call",
         "listen",
+        "demo",
     )
 }
 

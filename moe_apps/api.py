@@ -385,6 +385,39 @@ def listen(
     return domain.listen(folder, None if file is None else Path(file), device, pace)
 
 
+def demo(
+    domains: Sequence[str] = (),
+    *,
+    runs: str | Path = "runs",
+    port: int = 7860,
+    host: str = "127.0.0.1",
+    wait: bool = True,
+) -> str:
+    """Serve a page to try the models in a browser, a tab a domain; return its address.
+
+    Args:
+        domains: Names of domains; by default all that have a demo.
+        runs: Folder of runs, or one run. A domain without a trained run in it gets a small one,
+            trained on first use.
+        port: Port to listen on; 0 for any that is free.
+        host: Address to listen on; the page knows no users and no encryption.
+        wait: Return only when the page is stopped.
+
+    Raises:
+        UserError: A domain has no demo, the port is taken, or the extra `demos` is missing.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.demo(["deraining"], runs="runs")  # doctest: +SKIP
+    """
+    _needs("demos", "gradio", "plotly")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from moe_apps.demos.page import build
+    from moe_apps.demos.page import serve as serve_page
+
+    return serve_page(build(domains, Path(runs)), port, host, wait)
+
+
 def _needs(extra: str, *modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:

@@ -396,6 +396,22 @@ def listen(
 
 
 @app.command()
+def demo(
+    domains: Annotated[
+        list[str] | None, typer.Argument(metavar="[DOMAIN]...", help="By default all.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of runs, or one run.")] = Path("runs"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any.")] = 7860,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Try the models in a browser, a tab a domain."""
+    with _work():
+        from moe_apps import api
+
+        api.demo(domains or (), runs=runs, port=port, host=host)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -29,7 +29,8 @@ class RestorationLoss(keras.losses.Loss):
 
     Sources: DRSformer (Chen et al. 2023) trains on L1, MoFME (Zhang et al. 2023) on smooth L1;
     PSNR: Chen et al. 2021, "HINet: Half Instance Normalization Network for Image Restoration",
-    arXiv 2105.06086 (the bound of 40 dB is ours); edge: Jiang et al. 2020, "Multi-Scale Progressive Fusion Network", arXiv 2003.10985;
+    arXiv 2105.06086 (the bound of 40 dB is ours);
+    edge: Jiang et al. 2020, "Multi-Scale Progressive Fusion Network", arXiv 2003.10985;
     Fourier: Cho et al. 2021, "Rethinking Coarse-to-Fine Approach in Single Image Deblurring",
     arXiv 2108.05054. The one-scale Laplacian and the scale of `fft` are ours.
 

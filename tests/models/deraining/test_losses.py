@@ -33,7 +33,10 @@ def test_errors_of_pixels(pair, pixel, error):
 def test_the_error_in_decibels_is_minus_the_psnr_of_each_image(pair):
     clean, restored = (images / 3 for images in pair)
     loss = in_mode(RestorationLoss("psnr"), QUICKEST)(clean, restored)
-    psnr = [peak_signal_noise_ratio(*images, data_range=1) for images in zip(clean, restored, strict=True)]
+    psnr = [
+        peak_signal_noise_ratio(*images, data_range=1)
+        for images in zip(clean, restored, strict=True)
+    ]
     assert float(loss) == pytest.approx(-np.mean(psnr), abs=0.01)
 
 
