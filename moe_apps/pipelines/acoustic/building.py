@@ -14,6 +14,7 @@ from moe_apps.pipelines.optimisation import compile_model, precision, strategy_s
 FILES = {"model": "model.keras", "dense_twin": "dense_twin.keras"}
 """The networks of a run, and the files that they are kept in."""
 
+CLASSES_FILE = "classes.json"
 HEAD_ROOM = 0.48
 """Of the sample rate: above, resampling has taken the sound away."""
 STATISTICS_SEGMENTS = 4096

@@ -18,11 +18,10 @@ from moe_apps.pipelines.acoustic.config import AcousticConfig
 from moe_apps.pipelines.acoustic.extraction import Extractor, Piece, Segments, extracted
 from moe_apps.pipelines.acoustic.recordings import Recording, find_recordings
 from moe_apps.pipelines.acoustic.sound_files import resampler
-from moe_apps.pipelines.acoustic.spectra_file import read_spectra
+from moe_apps.pipelines.acoustic.spectra_file import SPECTRA_SUFFIX, read_spectra
 from moe_apps.pipelines.acoustic.splits import PART_NAMES, TEST, TRAIN, VALIDATION, split_recordings
 
 Ints = npt.NDArray[np.int64]
-SPECTRA_SUFFIX = ".npz"
 GENERATOR = "built-in generator of ship noise"
 
 

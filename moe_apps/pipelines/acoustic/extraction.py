@@ -22,7 +22,7 @@ from moe_apps.pipelines.atomic_files import written_whole
 from moe_apps.pipelines.inference import in_batches
 
 Ints = npt.NDArray[np.int64]
-BATCH = 32
+BATCH = 8
 INT16 = 32767
 
 
@@ -123,7 +123,7 @@ class Extractor:
         starts: list[int] = []
         parts: list[dict[str, npt.NDArray[np.float32]]] = []
         kept: list[npt.NDArray[np.int16]] = []
-        for batch_starts, batch in _batched(segments_of(blocks, self.settings)):
+        for batch_starts, batch in batched(segments_of(blocks, self.settings)):
             starts += batch_starts
             parts.append(self._compute(batch))
             if self.waveforms:
@@ -155,9 +155,10 @@ def _load(file: Path) -> Piece | None:
         return None
 
 
-def _batched(
+def batched(
     segments: Iterator[tuple[int, npt.NDArray[np.float32]]],
 ) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
+    """First samples and samples of `BATCH` segments at a time."""
     starts: list[int] = []
     rows: list[npt.NDArray[np.float32]] = []
     for start, samples in segments:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from moe_apps.errors import DataError
-from moe_apps.pipelines.acoustic.data import SPECTRA_SUFFIX
 from moe_apps.pipelines.acoustic.recordings import Recording, find_recordings, label_of
 from moe_apps.pipelines.acoustic.sound_files import mono_blocks, sound_facts
-from moe_apps.pipelines.acoustic.spectra_file import read_spectra
+from moe_apps.pipelines.acoustic.spectra_file import SPECTRA_SUFFIX, read_spectra
 
 SHOWN = 40
 CLIPPED_LEVEL, CLIPPED_SHARE = 0.999, 1e-4

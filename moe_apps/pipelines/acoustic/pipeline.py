@@ -12,7 +12,7 @@ import numpy as np
 from moe_apps.models.acoustic import CMoE
 from moe_apps.pipelines.acoustic.answers import Answer, answering
 from moe_apps.pipelines.acoustic.baselines import baselines
-from moe_apps.pipelines.acoustic.building import FILES, kinds
+from moe_apps.pipelines.acoustic.building import CLASSES_FILE, FILES, kinds
 from moe_apps.pipelines.acoustic.config import AcousticConfig
 from moe_apps.pipelines.acoustic.data import (
     AcousticData,
@@ -31,8 +31,6 @@ from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
-
-CLASSES_FILE = "classes.json"
 
 
 def train(config: AcousticConfig, run: RunFolder, resume: bool) -> dict[str, Any]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from keras import ops
 
 from moe_apps.errors import DataError
 from moe_apps.models.acoustic import AcousticFeatures, CMoE
-from moe_apps.pipelines.acoustic.answers import Answer, answering
+from moe_apps.pipelines.acoustic.answers import Answer, answering, expert_share
+from moe_apps.pipelines.acoustic.building import CLASSES_FILE
 from moe_apps.pipelines.acoustic.config import AcousticConfig
-from moe_apps.pipelines.acoustic.data import SPECTRA_SUFFIX
-from moe_apps.pipelines.acoustic.extraction import Extractor, Segments
-from moe_apps.pipelines.acoustic.pipeline import CLASSES_FILE
+from moe_apps.pipelines.acoustic.extraction import BATCH, Segments, batched
+from moe_apps.pipelines.acoustic.segments import segments_of
 from moe_apps.pipelines.acoustic.sound_files import is_sound, mono_blocks, sound_facts
-from moe_apps.pipelines.acoustic.spectra_file import read_spectra
+from moe_apps.pipelines.acoustic.spectra_file import SPECTRA_SUFFIX, read_spectra
 from moe_apps.pipelines.answer_table import check_writable, write_table
 from moe_apps.pipelines.atomic_files import read_json, written_whole
+from moe_apps.pipelines.inference import in_batches
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model
 
@@ -108,14 +110,13 @@ def _answers(
     if not isinstance(model.features, AcousticFeatures):
         yield from _of_spectra(config, model, input)
         return
-    answer = answering(model, config.evaluation.batch_size)
-    extractor = Extractor(model.features, config.data)
+    run = in_batches(model, lambda waveform: _of_waveform(model, waveform), BATCH)
     files = [input] if input.is_file() else sorted(p for p in input.rglob("*") if is_sound(p))
     if not files:
         raise DataError(f"{input}: no sound files (.wav, .flac, .ogg, .mp3) in this folder")
     for file in files:
         try:
-            (start, inputs), _ = extractor.of_file(file)
+            start, answer = _streamed(file, run, config)
             seconds = min(sound_facts(file).seconds, 3600 * config.data.max_hours)
         except DataError as error:
             if input.is_file():
@@ -127,8 +128,29 @@ def _answers(
             notes.append(f"skipped: {file}: {seconds:.1f} s are shorter than a segment")
             continue
         count = np.zeros(len(start), np.int64)
-        segments = Segments(inputs, count, start, count)
-        yield name, segments, seconds, answer(segments)
+        yield name, Segments({}, count, start, count), seconds, answer
+
+
+def _of_waveform(model: CMoE, waveform: Any) -> tuple[Any, Any]:
+    outputs = model.of_raw(waveform)
+    return ops.softmax(outputs["logits"]), expert_share(outputs["expert_weights"])
+
+
+def _streamed(file: Path, run: Callable[..., Any], config: AcousticConfig) -> tuple[Floats, Answer]:
+    """Starts and answers of a file's segments; nothing else of it stays in memory."""
+    rate, most = config.data.sample_rate, 3600 * config.data.max_hours
+    starts: list[int] = []
+    found = []
+    for first, waveform in batched(segments_of(mono_blocks(file, rate, most), config.data)):
+        starts += first
+        found.append(run(waveform))
+    probability, share = (
+        (np.concatenate(part) for part in zip(*found, strict=True))
+        if found
+        else (np.zeros((0, 1)), np.zeros((0, 1)))
+    )
+    routed = share.shape[1] > 1
+    return np.array(starts) / rate, Answer(probability, share=share if routed else None)
 
 
 def _of_spectra(

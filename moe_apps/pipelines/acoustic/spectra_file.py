@@ -14,7 +14,8 @@ from moe_apps.pipelines.acoustic.recordings import Recording
 
 Floats = npt.NDArray[np.float32]
 
-IDS, GROUPS, SPLITS = ("id", "recording"), ("group", "ship"), ("part", "split")
+SPECTRA_SUFFIX = ".npz"
+IDS, GROUPS = ("id", "recording"), ("group", "ship")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ def read_spectra(file: Path, *, labelled: bool = True) -> SpectraFile:
     """Read an .npz of spectra.
 
     Arrays: any `[recordings, bins]` of numbers are spectra; `label` (numbers or names); and, if
-    they are there, `classes` (names for numbers), `id` or `recording`, `group` or `ship`, `part`
-    or `split`.
+    they are there, `classes` (names for numbers), `id` or `recording`, and `group` or `ship`.
 
     Raises:
         DataError: it is no such file, or an array does not fit.
