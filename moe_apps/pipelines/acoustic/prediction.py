@@ -26,7 +26,7 @@ from moe_apps.pipelines.inference import in_batches
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model
 
-Floats = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
 
 RAVEN_SUFFIX = ".txt"
 UNKNOWN = "unknown"
