@@ -26,7 +26,7 @@ from moe_apps.pipelines.inference import in_batches
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 RAVEN_SUFFIX = ".txt"
 UNKNOWN = "unknown"
@@ -136,7 +136,9 @@ def _of_waveform(model: CMoE, waveform: Any) -> tuple[Any, Any]:
     return ops.softmax(outputs["logits"]), expert_share(outputs["expert_weights"])
 
 
-def _streamed(file: Path, run: Callable[..., Any], config: AcousticConfig) -> tuple[Floats, Answer]:
+def _streamed(
+    file: Path, run: Callable[..., Any], config: AcousticConfig
+) -> tuple[npt.NDArray[np.float64], Answer]:
     """Starts and answers of a file's segments; nothing else of it stays in memory."""
     rate, most = config.data.sample_rate, 3600 * config.data.max_hours
     starts: list[int] = []
