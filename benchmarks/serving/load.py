@@ -9,8 +9,8 @@ answer, errors, and the memory of the server before and after; at the concurrenc
 example that the model was exported with. `--soak MINUTES` then holds 32 connections on the first
 model for that long and writes the memory every ten seconds.
 
-wrk (Debian: apt install wrk) must be installed. Results: benchmarks/results/serving_load.csv and
-serving_soak.csv.
+wrk (Debian: apt install wrk) must be installed. Results: benchmarks/results/serving_load.csv, in
+which rows of models that are not measured again stay, and serving_soak.csv.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def main() -> None:
                 row = load(process, url, chosen.served, model, concurrency, chosen.seconds)
             rows.append({"model": model, "how": how, **row})
             show(rows[-1])
-    write(chosen.results / "serving_load.csv", FIELDS, rows)
+    file = chosen.results / "serving_load.csv"
+    write(file, FIELDS, kept(file, models) + rows)
     if chosen.soak:
         soak(chosen.served, models[0], chosen.soak * 60, chosen.results)
 
@@ -202,6 +203,14 @@ def soak(served: Path, model: str, seconds: float, results: Path) -> None:
         f"{model}: {outcome[0]['requests']} requests, {outcome[0]['errors']} errors, "
         f"memory {rows[-1]['rss_mb']:.0f} MB, {growth:+.1f} MB since the first tenth"
     )
+
+
+def kept(file: Path, measured: list[str]) -> list[dict[str, Any]]:
+    """Rows of an earlier run, of models that this one did not measure."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as old:
+        return [row for row in csv.DictReader(old) if row["model"] not in measured]
 
 
 def memory(process: psutil.Process) -> float:

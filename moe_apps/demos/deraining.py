@@ -106,7 +106,7 @@ class Derainer:
         )
         part = _part(before)
         found = restorer.explain(part)
-        shares, overlay = None, None
+        shares, where = None, _taken(before, after)
         if "routing" in found:
             routing = found["routing"]
             layers = routing.reshape(-1, *routing.shape[-2:]).mean(axis=0)
@@ -114,14 +114,9 @@ class Derainer:
             shares = expert_shares(
                 layers, layer_names(load, config), expert_names(load, config), "Weight of experts"
             )
-            overlay = _expert_map(part, routing)
-        return (
-            (before, after),
-            str(file),
-            "  \n".join(facts),
-            shares,
-            overlay or _taken(before, after),
-        )
+            if routing.ndim == 4:
+                where = _expert_map(part, routing)
+        return (before, after), str(file), "  \n".join(facts), shares, where
 
     @answering
     def derain_video(self, video: str | None, progress: gr.Progress = PROGRESS) -> tuple[str, str]:
@@ -182,10 +177,8 @@ def _part(image: Pixels, side: int = 512) -> Pixels:
     return image[top : top + side, left : left + side]
 
 
-def _expert_map(image: Pixels, routing: npt.NDArray[np.floating]) -> Pixels | None:
-    """The image tinted by the strongest expert of each place, where routing has places."""
-    if routing.ndim != 4:
-        return None
+def _expert_map(image: Pixels, routing: npt.NDArray[np.floating]) -> Pixels:
+    """The image tinted by the strongest expert of each place, mean of the layers."""
     from matplotlib import colormaps
 
     strongest = routing.mean(axis=2).argmax(axis=-1).astype(np.uint8)

@@ -39,8 +39,8 @@ class Deraining(Domain):
         "evaluation": {"dense_twin": False, "validation_images": 6},
     }
     sample = (
-        "photographs shipped with scikit-image and scikit-learn and drawn scenes, with made rain, "
-        "drops, snow and haze"
+        "photographs shipped with scikit-image, scikit-learn and matplotlib and drawn scenes, "
+        "with made rain and snow"
     )
     headline = "psnr"
     higher_is_better = True
