@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+settings.register_profile("moe_apps", deadline=None)  # a busy machine is no failure
+settings.load_profile("moe_apps")
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ def numbers(batches: ShuffledBatches, epoch: int, count: int) -> np.ndarray:
     return np.stack(list(batches.from_epoch(epoch).take(count).as_numpy_iterator()))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 40), st.integers(1, 7), st.integers(0, 2**32 - 1))
 def test_each_pass_shows_every_example_once(count, batch_size, seed):
     stream = numbers(ShuffledBatches(lambda n: n, count, batch_size, seed), 0, 2 * count).ravel()

@@ -48,7 +48,7 @@ def routings(draw) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(routing=routings())
 def test_nothing_is_dropped_under_any_imbalance(run, way, routing):
     np.testing.assert_allclose(run[way](*routing), run["dense"](*routing), rtol=1e-5, atol=1e-6)

@@ -10,7 +10,7 @@ from moe_apps.layers.dispatch.permutation import from_slots, place, rank_in_expe
 EXPERTS = 4
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, EXPERTS), min_size=1, max_size=30))
 def test_ranks_count_up_in_each_queue(experts):
     rank, count = (array(a) for a in rank_in_expert(np.array(experts, "int32"), EXPERTS))

@@ -47,7 +47,7 @@ def test_short_recordings_are_repeated_or_padded() -> None:
     assert padded[399] == 400 and not padded[400:].any()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     total=st.integers(1, 4200),
     block=st.integers(1, 3000),

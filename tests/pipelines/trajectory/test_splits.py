@@ -38,7 +38,7 @@ def test_few_recordings_give_vehicles_to_every_part():
 
 
 @given(st.integers(3, 40), st.floats(0.2, 0.7), st.floats(0.1, 0.25), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_part_is_empty_and_no_vehicle_in_two(vehicles, train, test, seed):
     tracks = roads(1, vehicles)
     part, _ = split(tracks, "vehicle", train, test, seed)
