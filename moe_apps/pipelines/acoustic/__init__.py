@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from moe_apps.pipelines.acoustic.config import AcousticConfig
-from moe_apps.pipelines.domain import Domain, Served, System
+from moe_apps.pipelines.domain import System
+from moe_apps.pipelines.packaged_domain import PackagedDomain
 from moe_apps.pipelines.run_folder import RunFolder
 
 
-class Acoustic(Domain):
+class Acoustic(PackagedDomain):
     """Recognition of sounds; see `moe_apps.pipelines.domain.Domain`."""
 
     name = "acoustic"
@@ -26,6 +27,7 @@ class Acoustic(Domain):
             "https://arxiv.org/abs/2402.11919",
         ),
     )
+    serves = "served"
     config_class = AcousticConfig
     quick: ClassVar[dict[str, Any]] = {
         "data": {"generator": {"recordings": 144, "seconds": 10.0}},
@@ -37,36 +39,6 @@ class Acoustic(Domain):
     sample = "made recordings of ships of twelve kinds that pass a hydrophone"
     headline = "accuracy"
     higher_is_better = True
-
-    def train(self, config: AcousticConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
-        from moe_apps.pipelines.acoustic.pipeline import train
-
-        return train(config, run, resume)
-
-    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
-        from moe_apps.pipelines.acoustic.pipeline import evaluate
-
-        return evaluate(run, data)
-
-    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.acoustic.prediction import predict
-
-        return predict(run, input, output)
-
-    def inspect(self, path: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.acoustic.inspect import inspect
-
-        return inspect(path)
-
-    def served(self, run: RunFolder) -> Served:
-        from moe_apps.pipelines.acoustic.served import served
-
-        return served(run)
-
-    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.acoustic.prediction import request
-
-        return request(run, input)
 
     def listen(
         self, run: RunFolder, file: Path | None, device: str | None, pace: float

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from moe_apps.pipelines.deraining.config import DerainingConfig
-from moe_apps.pipelines.domain import Domain, Served, System
-from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.domain import System
+from moe_apps.pipelines.packaged_domain import PackagedDomain
 
 
-class Deraining(Domain):
+class Deraining(PackagedDomain):
     """Removal of rain, drops, snow and haze; see `moe_apps.pipelines.domain.Domain`."""
 
     name = "deraining"
@@ -32,6 +31,7 @@ class Deraining(Domain):
             "https://arxiv.org/abs/2312.16610",
         ),
     )
+    inspects = "data"
     config_class = DerainingConfig
     quick: ClassVar[dict[str, Any]] = {
         "data": {"test_size": 96, "kinds": ["streaks"]},
@@ -44,36 +44,6 @@ class Deraining(Domain):
     )
     headline = "psnr"
     higher_is_better = True
-
-    def train(self, config: DerainingConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
-        from moe_apps.pipelines.deraining.pipeline import train
-
-        return train(config, run, resume)
-
-    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
-        from moe_apps.pipelines.deraining.pipeline import evaluate
-
-        return evaluate(run, data)
-
-    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.deraining.prediction import predict
-
-        return predict(run, input, output)
-
-    def inspect(self, path: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.deraining.data import inspect
-
-        return inspect(path)
-
-    def served(self, run: RunFolder) -> Served:
-        from moe_apps.pipelines.deraining.prediction import served
-
-        return served(run)
-
-    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.deraining.prediction import request
-
-        return request(run, input)
 
 
 DOMAIN = Deraining()

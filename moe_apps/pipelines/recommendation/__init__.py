@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
-from moe_apps.pipelines.domain import Domain, Served, System
+from moe_apps.pipelines.domain import System
+from moe_apps.pipelines.packaged_domain import PackagedDomain
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
-from moe_apps.pipelines.run_folder import RunFolder
 
 
-class Recommendation(Domain):
+class Recommendation(PackagedDomain):
     """Multi-task ranking and uplift; see `moe_apps.pipelines.domain.Domain`.
 
     The headline is `score`, the mean over the tasks of the metric that the schema gives each
@@ -93,36 +92,6 @@ class Recommendation(Domain):
     sample = "a log of users, items, sequences and three tasks, made by our generator"
     headline = "score"
     higher_is_better = True
-
-    def train(self, config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
-        from moe_apps.pipelines.recommendation.pipeline import train
-
-        return train(config, run, resume)
-
-    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
-        from moe_apps.pipelines.recommendation.pipeline import evaluate
-
-        return evaluate(run, data)
-
-    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.recommendation.prediction import predict
-
-        return predict(run, input, output)
-
-    def inspect(self, path: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.recommendation.inspect import inspect
-
-        return inspect(path)
-
-    def served(self, run: RunFolder) -> Served:
-        from moe_apps.pipelines.recommendation.prediction import served
-
-        return served(run)
-
-    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.recommendation.prediction import request
-
-        return request(run, input)
 
 
 DOMAIN = Recommendation()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
-from moe_apps.pipelines.domain import Domain, Served, System
-from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.domain import System
+from moe_apps.pipelines.packaged_domain import PackagedDomain
 from moe_apps.pipelines.trajectory.config import TrajectoryConfig
 
 
-class Trajectory(Domain):
+class Trajectory(PackagedDomain):
     """Trajectory and intention prediction; see `moe_apps.pipelines.domain.Domain`."""
 
     name = "trajectory"
@@ -42,36 +41,6 @@ class Trajectory(Domain):
     }
     sample = "traffic on three lanes, simulated by IDM and MOBIL with measurement errors"
     headline = "final_rmse"
-
-    def train(self, config: TrajectoryConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
-        from moe_apps.pipelines.trajectory.pipeline import train
-
-        return train(config, run, resume)
-
-    def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
-        from moe_apps.pipelines.trajectory.pipeline import evaluate
-
-        return evaluate(run, data)
-
-    def predict(self, run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.trajectory.prediction import predict
-
-        return predict(run, input, output)
-
-    def inspect(self, path: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.trajectory.inspect import inspect
-
-        return inspect(path)
-
-    def served(self, run: RunFolder) -> Served:
-        from moe_apps.pipelines.trajectory.prediction import served
-
-        return served(run)
-
-    def request(self, run: RunFolder, input: Path) -> dict[str, Any]:
-        from moe_apps.pipelines.trajectory.prediction import request
-
-        return request(run, input)
 
 
 DOMAIN = Trajectory()
