@@ -46,7 +46,7 @@ class ConstantQ(keras.layers.Layer):
 
     Example:
         >>> tuple(ConstantQ(f_min=100.0)(ops.zeros((2, 16000))).shape)
-        (2, 40, 150)
+        (2, 40, 151)
     """
 
     def __init__(

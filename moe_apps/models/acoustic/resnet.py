@@ -39,6 +39,7 @@ def resnet(
         dtype: policy of the layers.
 
     Example:
+        >>> import keras
         >>> image = keras.Input((99, 64, 1))
         >>> keras.Model(image, resnet(image)).count_params()
         11179840

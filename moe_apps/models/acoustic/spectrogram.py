@@ -60,7 +60,7 @@ class Spectrogram(keras.layers.Layer):
 
     Example:
         >>> tuple(Spectrogram(bands=32)(ops.zeros((2, 16000))).shape)
-        (2, 39, 32)
+        (2, 38, 32)
     """
 
     def __init__(

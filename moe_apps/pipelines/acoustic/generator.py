@@ -61,7 +61,7 @@ def made_recordings(settings: GeneratorSettings, seed: int) -> Iterator[MadeReco
     """Recordings one after the other; each depends on the seed and its number alone.
 
     Example:
-        >>> one = next(made_recordings(GeneratorSettings(recordings=4, seconds=1), seed=0))
+        >>> one = next(made_recordings(GeneratorSettings(recordings=8, seconds=1), seed=0))
         >>> one.name, one.waveform.shape
         ('cargo-0000', (16000,))
     """

@@ -71,7 +71,7 @@ def ranges_of_passage(
 
     Example:
         >>> ranges_of_passage(300, 10, -40.0, 0.5).round(1).tolist()
-        [498.0, 496.0, 494.0]
+        [499.0, 497.0, 495.0]
     """
     times = start + step * (np.arange(int(np.ceil(seconds / step)) + 1) + 0.5)
     return np.hypot(closest, speed * times)
