@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import pandas as pd
 from circumstances import circumstances
+from result_rows import put_rows
 
 from moe_apps.pipelines.acoustic.answers import Answer, answering
 from moe_apps.pipelines.acoustic.baselines import baselines
@@ -106,15 +107,8 @@ def main() -> None:
     for seed in arguments.seeds:
         over = {"seed": seed, "data": {"path": str(file)}}
         config = load_config(AcousticConfig, CONFIG, arguments.set, over=over)
-        table = pd.DataFrame(measured(config, acoustic_data(config), arguments.unit, seed))
-        if arguments.output.exists():
-            old = pd.read_csv(arguments.output)
-            same = (old["seed"] == seed) & (old["unit"] == arguments.unit)
-            table = pd.concat([old[~same], table])
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        table.sort_values(["unit", "system", "seed"]).to_csv(
-            arguments.output, index=False, float_format="%.5g"
-        )
+        rows = measured(config, acoustic_data(config), arguments.unit, seed)
+        put_rows(arguments.output, rows, ["unit", "system", "seed"])
     print(
         pd.read_csv(arguments.output).groupby(["unit", "system"])["accuracy"].agg(["mean", "std"])
     )

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pandas as pd
 from circumstances import circumstances
+from result_rows import put_rows
 
 from moe_apps.pipelines.acoustic.answers import answering
 from moe_apps.pipelines.acoustic.config import AcousticConfig
@@ -86,14 +87,7 @@ def main() -> None:
         for gate in arguments.gates:
             row = measured(gate, seed, data)
             print({name: row[name] for name in ("gate", "seed", "accuracy", "segment_accuracy")})
-            table = pd.DataFrame([row])
-            if arguments.output.exists():
-                old = pd.read_csv(arguments.output)
-                table = pd.concat([old[(old["gate"] != gate) | (old["seed"] != seed)], table])
-            arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            table.sort_values(["gate", "seed"]).to_csv(
-                arguments.output, index=False, float_format="%.5g"
-            )
+            put_rows(arguments.output, [row], ["gate", "seed"])
     columns = ["accuracy", "segment_accuracy", "knows_class"]
     print(pd.read_csv(arguments.output).groupby("gate")[columns].agg(["mean", "std"]))
 

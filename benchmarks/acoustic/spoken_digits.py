@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import pandas as pd
 from circumstances import circumstances
+from result_rows import put_rows
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -109,19 +110,11 @@ def main() -> None:
                 ),
             }
         print(speaker, {name: round(100 * value, 1) for name, value in found.items()}, flush=True)
-        table = pd.DataFrame(
-            [
-                {"speaker": speaker, "system": name, "accuracy": value, **circumstances()}
-                for name, value in found.items()
-            ]
-        )
-        if arguments.output.exists():
-            old = pd.read_csv(arguments.output)
-            table = pd.concat([old[old["speaker"] != speaker], table])
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        table.sort_values(["speaker", "system"]).to_csv(
-            arguments.output, index=False, float_format="%.5g"
-        )
+        rows = [
+            {"speaker": speaker, "system": name, "accuracy": value, **circumstances()}
+            for name, value in found.items()
+        ]
+        put_rows(arguments.output, rows, ["speaker", "system"])
     print(pd.read_csv(arguments.output).groupby("system")["accuracy"].agg(["mean", "std"]))
 
 

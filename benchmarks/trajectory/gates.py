@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import pandas as pd
 from circumstances import circumstances
+from result_rows import put_rows
 
 from moe_apps.pipelines.training import fit, set_seed
 from moe_apps.pipelines.trajectory.answers import answering
@@ -98,13 +98,7 @@ def main() -> None:
         for gate in arguments.gates:
             row = measured(gate, seed, data)
             print({name: row[name] for name in ("gate", "seed", "final_rmse", "macro_f1")})
-            table = pd.DataFrame([row])
-            if arguments.output.exists():
-                old = pd.read_csv(arguments.output)
-                table = pd.concat([old[(old["gate"] != gate) | (old["seed"] != seed)], table])
-            table = table.sort_values(["gate", "seed"])
-            arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            table.to_csv(arguments.output, index=False, float_format="%.5g")
+            put_rows(arguments.output, [row], ["gate", "seed"])
 
 
 if __name__ == "__main__":

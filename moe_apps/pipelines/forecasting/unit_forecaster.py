@@ -104,8 +104,9 @@ class UnitForecaster:
         deviation = np.sqrt((np.square(history - mean) * mask).sum(axis=1, keepdims=True) / count)
         scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-9), deviation, 1.0)
         known = self._known(origins, length, horizon) if self.known_features else None
-        answer = self._compiled.setdefault(size, forecast_function(self._model, horizon, size))
-        answers = answer((history - mean) / scale * mask, mask, known)
+        if size not in self._compiled:
+            self._compiled[size] = forecast_function(self._model, horizon, size)
+        answers = self._compiled[size]((history - mean) / scale * mask, mask, known)
         return answers.astype(np.float64) * scale + mean
 
     def _known(
