@@ -174,8 +174,34 @@ def deraining(folder: Path) -> Trained:
     )
 
 
+def acoustic(folder: Path) -> Trained:
+    soundfile = pytest.importorskip("soundfile")
+    time = np.arange(3 * 8000) / 8000
+    random = np.random.default_rng(0)
+    for label, low in ("low", 300), ("high", 1500):
+        (folder / "sounds" / label).mkdir(parents=True)
+        for number in range(8):
+            tone = 0.3 * np.sin(2 * np.pi * (low + 20 * number) * time)
+            sound = (tone + 0.05 * random.normal(size=time.size)).astype(np.float32)
+            soundfile.write(folder / "sounds" / label / f"{number}.wav", sound, 8000)
+    sizes = ["data.sample_rate=8000", "data.segment=1.0", "features.bands=16"]
+    sizes += ["features.frame_ms=32", "features.hop_ms=16", "features.f_min=50"]
+    return Trained(
+        folder / "sounds",
+        [*sizes, "model.front_end=tiny", "model.num_experts=3", "train.batch_size=8"],
+        folder / "sounds" / "high" / "0.wav",
+        lambda path: probabilities(pd.read_csv(path)),
+        lambda outputs: np.append(outputs["segment_probability"], outputs["probability"]),
+    )
+
+
+def probabilities(table: pd.DataFrame) -> np.ndarray:
+    """Of the segments, then of the recording."""
+    return table.filter(regex="^p_").to_numpy()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("domain", [forecasting, recommendation, trajectory, deraining])
+@pytest.mark.parametrize("domain", [forecasting, recommendation, trajectory, deraining, acoustic])
 def test_a_trained_run_from_export_to_both_protocols(
     domain: Callable[[Path], Trained], tmp_path: Path
 ) -> None:

@@ -1,7 +1,8 @@
 """Runs requests on a model: those that wait at the same time together, where that is possible.
 
 Nothing waits for others to come: what has queued up while the model was busy goes in next. So a
-lone caller loses nothing, and many callers share what a run costs.
+lone caller loses nothing, and many callers share what a run costs. Where a row takes long, as an
+image does, there is little to share, and few go together: each would wait for all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from moe_apps.serving.server.signature import Signature
 from moe_apps.serving.server.status import Code, StatusError
 
 LOG = logging.getLogger("moe_apps.serving")
+MOST_SECONDS = 0.5
+"""Of a run of several requests, as far as the runs before it tell."""
 
 
 @dataclass
@@ -72,6 +76,7 @@ class Batching:
     ) -> None:
         self._max_rows, self._max_waiting, self._seen = max_rows, max_waiting, seen
         self._waiting: deque[Task] = deque()
+        self._row_seconds: WeakKeyDictionary[LoadedModel, dict[str, float]] = WeakKeyDictionary()
         self._some = threading.Condition()
         self._closing = False
         self._threads = [
@@ -130,17 +135,22 @@ class Batching:
                 self._some.wait()
             first = self._waiting.popleft()
             tasks, rows = [first], first.rows
-            if first.kind is None or rows >= self._max_rows:
+            most = self._most_rows(first)
+            if first.kind is None or rows >= most:
                 return tasks
             kept: deque[Task] = deque()
             for task in self._waiting:
-                if task.kind == first.kind and rows + task.rows <= self._max_rows:
+                if task.kind == first.kind and rows + task.rows <= most:
                     tasks.append(task)
                     rows += task.rows
                 else:
                     kept.append(task)
             self._waiting = kept
             return tasks
+
+    def _most_rows(self, task: Task) -> int:
+        seconds = self._row_seconds.get(task.model, {}).get(task.signature.name)
+        return self._max_rows if not seconds else min(self._max_rows, int(MOST_SECONDS / seconds))
 
     def _answer(self, tasks: list[Task]) -> None:
         # A caller that has gone away is not answered any more.
@@ -155,7 +165,7 @@ class Batching:
         for task in tasks:
             self._seen(task.rows, 1)
             try:
-                values = _run(task, task.inputs, task.deadline)
+                values = self._run(task, task.inputs, task.rows, task.deadline)
             except StatusError as error:
                 _fail(task, error)
             else:
@@ -169,7 +179,7 @@ class Batching:
             for name, array in first.inputs.items()
         }
         try:
-            values = _run(first, inputs, max(task.deadline for task in tasks))
+            values = self._run(first, inputs, total, max(task.deadline for task in tasks))
         except StatusError:
             return False
         if any(len(array) != total for array in values.values()):
@@ -182,10 +192,16 @@ class Batching:
             )
         return True
 
-
-def _run(task: Task, inputs: Mapping[str, np.ndarray], deadline: float) -> dict[str, np.ndarray]:
-    seconds = deadline - time.monotonic()
-    return task.model.run(task.signature, inputs, task.outputs, seconds)
+    def _run(
+        self, task: Task, inputs: Mapping[str, np.ndarray], rows: int, deadline: float
+    ) -> dict[str, np.ndarray]:
+        started = time.monotonic()
+        values = task.model.run(task.signature, inputs, task.outputs, deadline - started)
+        if rows:
+            own = (time.monotonic() - started) / rows
+            known = self._row_seconds.setdefault(task.model, {})
+            known[task.signature.name] = (known.get(task.signature.name, own) + own) / 2
+        return values
 
 
 def _fail(task: Task, error: StatusError) -> None:

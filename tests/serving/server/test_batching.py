@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moe_apps.serving.server.batching import Batching
+from moe_apps.serving.server.batching import Batching, Task
 from moe_apps.serving.server.inference import start
 from moe_apps.serving.server.loaded_model import LoadedModel
 from moe_apps.serving.server.status import Code, StatusError
@@ -107,3 +107,33 @@ def test_stopping_answers_what_waits(busy: Batching, model: LoadedModel) -> None
     assert not closing.is_alive()
     with pytest.raises(StatusError, match="the server stops"):
         submit(busy, model, "joint", x=rows(1, 1))
+
+
+class Slow:
+    """A model that takes 0.2 s for each row."""
+
+    def hold(self) -> None: ...
+    def release(self) -> None: ...
+
+    def run(
+        self, signature: Any, inputs: dict[str, np.ndarray], outputs: Any, timeout: float
+    ) -> dict[str, np.ndarray]:
+        time.sleep(0.2 * len(inputs["x"]))
+        return inputs
+
+
+def test_few_go_together_where_a_row_takes_long(model: LoadedModel) -> None:
+    runs: list[tuple[int, int]] = []
+    batching = Batching(threads=1, max_rows=8, max_waiting=20, seen=lambda *run: runs.append(run))
+    slow, signature = Slow(), model.signatures["serving_default"]
+
+    def ask() -> Future[dict[str, np.ndarray]]:
+        task = Task(slow, signature, {"x": rows(1, 1)}, ("y",), time.monotonic() + 20)  # type: ignore[arg-type]
+        return batching.submit(task)
+
+    assert ask().result(20)
+    for answer in [ask() for _ in range(5)]:
+        assert answer.result(20)
+    batching.close()
+    assert sum(count for _, count in runs) == 6
+    assert max(count for _, count in runs) == 2, "0.5 s are two rows"
