@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -21,6 +24,8 @@ Found = TypeVar("Found")
 def answering(function: Callable[Given, Found]) -> Callable[Given, Found]:
     """Let a mistake of the visitor be shown as a message in the page.
 
+    A file of theirs is called by its name there, not by where it was put.
+
     Example:
         >>> from moe_apps.errors import DataError
         >>> @answering
@@ -36,7 +41,7 @@ def answering(function: Callable[Given, Found]) -> Callable[Given, Found]:
         try:
             return function(*args, **kwargs)
         except UserError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise gr.Error(_by_name(str(error), args), print_exception=False) from None
         except gr.Error:
             raise
         except Exception:
@@ -48,6 +53,14 @@ def answering(function: Callable[Given, Found]) -> Callable[Given, Found]:
     return asked
 
 
+def _by_name(message: str, given: Sequence[Any]) -> str:
+    for one in given:
+        if isinstance(one, str) and one and Path(one).is_absolute():
+            message = message.replace(one, Path(one).name)
+    # What was typed is put into a file too.
+    return re.sub(rf"{re.escape(tempfile.gettempdir())}/(?:[^/:]+/)*", "", message)
+
+
 def shown_in(progress: gr.Progress) -> Callable[[float | None, str], None]:
     """Progress of a training as Gradio shows it."""
 
@@ -55,19 +68,3 @@ def shown_in(progress: gr.Progress) -> Callable[[float | None, str], None]:
         progress(share, desc=text)
 
     return show
-
-
-def about(title: str, is_small: bool, path: Any, domain: str) -> str:
-    """A line that says which model answers.
-
-    Example:
-        >>> about("DRSformer", False, "runs/mine", "deraining")
-        'Answered by DRSformer of `runs/mine`.'
-    """
-    if not is_small:
-        return f"Answered by {title} of `{path}`."
-    return (
-        f"Answered by a small {title}, trained in a minute on sample data (`{path}`): it shows "
-        f"how, not how well. For your own: `moe-apps train {domain} --data ... --output "
-        f"runs/mine`, then `moe-apps demo {domain} --runs runs`."
-    )

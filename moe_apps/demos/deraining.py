@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,9 +14,9 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
-from moe_apps.demos.answering import PROGRESS, about, answering, shown_in
+from moe_apps.demos.answering import PROGRESS, answering, shown_in
 from moe_apps.demos.charts import expert_shares
-from moe_apps.demos.trained_run import TrainedRun
+from moe_apps.demos.trained_run import TrainedRun, once_a_run
 from moe_apps.errors import DataError
 from moe_apps.pipelines.deraining.config import Kind, Level
 from moe_apps.pipelines.run_folder import RunFolder
@@ -31,13 +30,12 @@ NO_FILE = "Choose a photograph first: upload one, or take a sample."
 Pixels = npt.NDArray[np.uint8]
 
 
-@lru_cache(maxsize=2)
-def _loaded(path: Path, changed: float) -> Any:
+@once_a_run
+def _loaded(run: RunFolder) -> Any:
     from moe_apps.pipelines.deraining.config import DerainingConfig
     from moe_apps.pipelines.deraining.restoration import ImageRestorer
     from moe_apps.pipelines.tracked_run import load_model
 
-    run = RunFolder.open(path)
     config = run.read_config(DerainingConfig)
     return config, ImageRestorer(load_model(run.model_file), config.prediction)
 
@@ -68,13 +66,12 @@ class Derainer:
         """
         from moe_apps.pipelines.deraining.image_files import read_picture, write_picture
         from moe_apps.pipelines.deraining.metrics import psnr, to_8_bit
-        from moe_apps.pipelines.deraining.pipeline import TITLES
         from moe_apps.pipelines.deraining.routing import expert_names, layer_names
 
         if not photo:
             raise DataError(NO_FILE)
         run = self.source.get(shown_in(progress))
-        config, restorer = _loaded(run.path, run.model_file.stat().st_mtime)
+        config, restorer = _loaded(run)
         picture = read_picture(Path(photo), config.data.max_megapixels)
         before = to_8_bit(picture.unit)
         total, done = restorer.tiles(before), 0
@@ -101,9 +98,7 @@ class Derainer:
                 facts.append(
                     f"**PSNR {was:.1f} dB before, {now:.1f} dB after ({now - was:+.1f}).**"
                 )
-        facts.append(
-            about(TITLES[config.model.name], self.source.is_small(run), run.path, "deraining")
-        )
+        facts.append(self.source.about(run))
         part = _part(before)
         found = restorer.explain(part)
         shares, where = None, _taken(before, after)
@@ -111,9 +106,7 @@ class Derainer:
             routing = found["routing"]
             layers = routing.reshape(-1, *routing.shape[-2:]).mean(axis=0)
             load = {"load": layers.tolist()}
-            shares = expert_shares(
-                layers, layer_names(load, config), expert_names(load, config), "Weight of experts"
-            )
+            shares = expert_shares(layers, layer_names(load, config), expert_names(load, config))
             if routing.ndim == 4:
                 where = _expert_map(part, routing)
         return (before, after), str(file), "  \n".join(facts), shares, where
@@ -125,13 +118,12 @@ class Derainer:
         Returns:
             file of the result, and what was done.
         """
-        from moe_apps.pipelines.deraining.pipeline import TITLES
         from moe_apps.pipelines.deraining.video import restore_video
 
         if not video:
             raise DataError("Choose a video first.")
         run = self.source.get(shown_in(progress))
-        config, restorer = _loaded(run.path, run.model_file.stat().st_mtime)
+        _, restorer = _loaded(run)
         folder = Path(tempfile.mkdtemp())
         frames = 0
 
@@ -143,7 +135,7 @@ class Derainer:
         source = _beginning(Path(video), folder)
         target = folder / f"{Path(video).stem}_clear.mp4"
         count = restore_video(source, target, restorer, one_more)
-        note = about(TITLES[config.model.name], self.source.is_small(run), run.path, "deraining")
+        note = self.source.about(run)
         return str(target), f"{count} frames, the first {LONGEST_VIDEO:g} s at most.  \n{note}"
 
     @answering
@@ -258,7 +250,7 @@ def tab(source: TrainedRun) -> None:
             video_facts = gr.Markdown()
             restore_video = gr.Button("Restore the video", variant="primary")
     with gr.Row():
-        shares = gr.Plot(label="Experts")
+        shares = gr.Plot(label="Weight of experts by layer", elem_id="derain-shares")
         where = gr.Image(label="Experts by place, or else what was taken away (four times)")
     restore.click(
         derainer.derain,

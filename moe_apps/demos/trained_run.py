@@ -7,17 +7,43 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import lru_cache, wraps
 from pathlib import Path
 from threading import Lock
+from typing import Any, TypeVar
 
 from moe_apps.errors import RunError
 from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.registry import DOMAINS
 
 EPOCH = re.compile(r"^(?P<what>.+?) +epoch (?P<done>\d+)/(?P<all>\d+)")
 FOLDER = "demo"
 """Folder inside that of the runs where small runs are kept."""
 
 OnProgress = Callable[[float | None, str], None]
+Made = TypeVar("Made")
+
+
+def once_a_run(make: Callable[[RunFolder], Made]) -> Callable[[RunFolder], Made]:
+    """Keep what was made of the last run, as long as its model is the same.
+
+    Example:
+        >>> @once_a_run
+        ... def load(run: RunFolder) -> str:
+        ...     return run.path.name
+        >>> load(run)  # doctest: +SKIP
+        'mine'
+    """
+
+    @lru_cache(maxsize=1)
+    def kept(path: Path, changed: float) -> Made:
+        return make(RunFolder.open(path))
+
+    @wraps(make)
+    def of_run(run: RunFolder) -> Made:
+        return kept(run.path, run.model_file.stat().st_mtime)
+
+    return of_run
 
 
 class TrainedRun:
@@ -76,6 +102,13 @@ class TrainedRun:
         """Whether a run is the one made here."""
         return run.path == self.small
 
+    def about(self, run: RunFolder) -> str:
+        """A line that says which model answers."""
+        config = run.read_config(DOMAINS.get(self.domain).config_class)
+        name = config.model.name
+        titles = {one.name: one.title for one in DOMAINS.get(self.domain).systems}
+        return about(titles.get(name, name), self.is_small(run), run.path, self.domain)
+
     def _trained(self, path: Path) -> RunFolder | None:
         try:
             run = RunFolder.open(path)
@@ -105,3 +138,19 @@ class TrainedRun:
                 last = line.strip() or last
         if training.returncode:
             raise RunError(f"no small model of {self.domain}: {last}")
+
+
+def about(title: str, is_small: bool, path: Any, domain: str) -> str:
+    """A line that says which model answers.
+
+    Example:
+        >>> about("DRSformer", False, "runs/mine", "deraining")
+        'Answered by DRSformer of `runs/mine`.'
+    """
+    if not is_small:
+        return f"Answered by {title} of `{path}`."
+    return (
+        f"Answered by a small {title}, trained in a minute on sample data (`{path}`): it shows "
+        f"how, not how well. For your own: `moe-apps train {domain} --data ... --output "
+        f"runs/mine`, then `moe-apps demo {domain} --runs runs`."
+    )

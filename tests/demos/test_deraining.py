@@ -7,29 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from moe_apps.demos.page import build, serve
-from moe_apps.pipelines.deraining.config import DerainingConfig
-from moe_apps.pipelines.deraining.restoration import build_model
-from moe_apps.pipelines.run_folder import RunFolder
-from moe_apps.pipelines.tracked_run import save_model
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory) -> Client:
-    runs = tmp_path_factory.mktemp("runs")
-    config = DerainingConfig.model_validate(
-        {"domain": "deraining", "model": {"name": "drsformer", "width": 4}}
-    )
-    run = RunFolder.create("deraining", runs / "mine")
-    run.start(config)
-    save_model(build_model(config), run.model_file)
-    page = build(["deraining"], runs)
-    yield Client(serve(page, port=0, wait=False), verbose=False)
-    page.close()
+DOMAIN = "deraining"
 
 
 @pytest.fixture
@@ -47,7 +29,7 @@ def test_a_photograph_is_restored(client, photo):
     np.testing.assert_array_equal(np.asarray(Image.open(file)), before)
     assert after.shape == before.shape
     assert "56 x 40 pixels in one piece" in facts
-    assert re.search(r"Answered by DRSformer of `.*mine`", facts)
+    assert re.search(r"Answered by DRSformer of `.*deraining`", facts)
     assert "separable" in shares["plot"]
     assert Image.open(where).size == (56, 40)
 
