@@ -17,6 +17,7 @@ from moe_apps.pipelines.trajectory.data import TrajectoryData
 from moe_apps.pipelines.trajectory.figures import SIDE_COLORS
 from moe_apps.pipelines.trajectory.labels import INTENTIONS
 from moe_apps.pipelines.trajectory.neighbours import LANE_WIDTH
+from moe_apps.pipelines.trajectory.tracks import Tracks
 from moe_apps.pipelines.trajectory.windows import lane_centres
 
 Ints = npt.NDArray[np.int64]
@@ -100,14 +101,27 @@ def _draw(axes: Any, data: TrajectoryData, answer: Answer, number: int) -> None:
     axes.set(xlim=(-BEHIND, reach), ylim=(-7, 7), ylabel="m to the left")
 
 
-def _lanes(axes: Any, data: TrajectoryData, recording: str, origin: Any, reach: float) -> None:
-    """Edges of the lanes: between their centres, and half a width outside."""
-    centres = lane_centres(data.tracks.table)
+def lane_edges(tracks: Tracks, recording: str) -> list[float]:
+    """Where the lanes of a recording end, in metres from the right to the left; none if unknown.
+
+    Between their centres, and half a width outside.
+
+    Example:
+        >>> rows = {"vehicle": [1, 2], "frame": 0, "x": 0.0, "y": [0.0, 3.0], "lane": [0, 1]}
+        >>> lane_edges(Tracks.of(rows, rate=5, lane_width=4.0), "")
+        [-2.0, 1.5, 5.0]
+    """
+    centres = lane_centres(tracks.table)
     if recording not in centres.index.get_level_values(0):
-        return
-    own = np.sort(centres[recording].to_numpy()) - origin[1]
-    half = (data.tracks.lane_width or LANE_WIDTH) / 2
+        return []
+    own = np.sort(centres[recording].to_numpy())
+    half = (tracks.lane_width or LANE_WIDTH) / 2
     edges = [own[0] - half, *((own[1:] + own[:-1]) / 2), own[-1] + half]
+    return [float(edge) for edge in edges]
+
+
+def _lanes(axes: Any, data: TrajectoryData, recording: str, origin: Any, reach: float) -> None:
+    edges = [edge - origin[1] for edge in lane_edges(data.tracks, recording)]
     for edge in edges:
         outer = edge in (edges[0], edges[-1])
         axes.plot([-BEHIND, reach], [edge, edge], "-" if outer else "--", color="#c3cad3", zorder=1)
