@@ -50,7 +50,7 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     model = load_model(run.model_file)
     notes: list[str] = []
     parts = [
-        _rows(name, segments, seconds, answer, classes, config)
+        answer_rows(name, segments, seconds, answer, classes, config)
         for name, segments, seconds, answer in _answers(config, model, input, notes)
     ]
     if not parts:
@@ -104,7 +104,10 @@ def selections(table: pd.DataFrame, sample_rate: int) -> pd.DataFrame:
 def _answers(
     config: AcousticConfig, model: CMoE, input: Path, notes: list[str]
 ) -> Iterator[tuple[str, Segments | None, float, Answer]]:
-    """Name, segments, seconds and answer of each recording."""
+    """Name, segments, seconds and answer of each recording of a file or folder.
+
+    Segments are None for spectra, which are whole recordings. `notes` gets what is skipped.
+    """
     if not input.exists():
         raise DataError(f"{input}: no such file or folder")
     if not isinstance(model.features, AcousticFeatures):
@@ -175,7 +178,7 @@ def _of_spectra(
         yield one.name, None, float("nan"), Answer(answer.probability[row : row + 1], share=share)
 
 
-def _rows(
+def answer_rows(
     name: str,
     segments: Segments | None,
     seconds: float,
@@ -183,6 +186,7 @@ def _rows(
     classes: tuple[str, ...],
     config: AcousticConfig,
 ) -> pd.DataFrame:
+    """The rows of `predict` for one recording: its segments, then the recording as a whole."""
     mean = Answer(
         answer.probability.mean(axis=0, keepdims=True),
         share=None if answer.share is None else answer.share.mean(axis=0, keepdims=True),
