@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from moe_apps.errors import ConfigError, DataError
@@ -13,7 +16,7 @@ from moe_apps.pipelines.recommendation.candidates import is_of_item, score_pairs
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
 from moe_apps.pipelines.recommendation.files import find_files, open_file
 from moe_apps.pipelines.recommendation.kept_files import load_known
-from moe_apps.pipelines.recommendation.preprocessing import Preprocessing
+from moe_apps.pipelines.recommendation.preprocessing import Arrays, Preprocessing
 from moe_apps.pipelines.recommendation.readers import read
 from moe_apps.pipelines.recommendation.schema import DenseField, Schema, SequenceField
 from moe_apps.pipelines.recommendation.systems import answer_function
@@ -33,6 +36,43 @@ def top_items(
     Returns:
         Columns of user and item, `rank` from 1, and a column for each task; and notes.
     """
+    pairs = pairs_of(run, preprocessing, path)
+    answer = answer_function(load_model(run.model_file), config.evaluation.batch_size)
+    table = ranked(pairs, answer, preprocessing, config.evaluation.k)
+    k = min(config.evaluation.k, len(pairs.names))
+    notes = [
+        f"the best {k} of {len(pairs.names):,} items for each user, by "
+        f"{preprocessing.schema.tasks[0].name}, without those the user has a row with in the "
+        "training data"
+    ]
+    if pairs.unknown:
+        notes.append(
+            f"{pairs.unknown:,} of {len(pairs.users):,} users are not in the training data"
+        )
+    return table, notes
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Users and all items of a run, to be put together.
+
+    Attributes:
+        users: Users, with all fields that are not the item's.
+        items: Items, with all fields of theirs; the other fields are missing.
+        names: Ids of the items, `[items]`.
+        seen: `[users, items]`: whether they came up together in the training data.
+        unknown: How many users are not in the training data.
+    """
+
+    users: Table
+    items: Table
+    names: npt.NDArray[Any]
+    seen: npt.NDArray[np.bool_]
+    unknown: int
+
+
+def pairs_of(run: RunFolder, preprocessing: Preprocessing, path: Path) -> Pairs:
+    """The users of a file and the items that a run knows; see `top_items`."""
     known = load_known(run)
     if known is None or not len(known.items):
         raise ConfigError(f"{run.path}: keeps no items to make lists of")
@@ -45,31 +85,36 @@ def top_items(
     items = _completed(
         Table({}), schema, set(), known.items.set_index("item"), np.arange(len(known.items))
     )
-    answer = answer_function(load_model(run.model_file), config.evaluation.batch_size)
-    task = schema.tasks[0].name
-    everything = np.broadcast_to(np.arange(len(known.items)), (len(rows), len(known.items)))
-    of_rows, of_items = preprocessing.inputs(rows), preprocessing.inputs(items)
-    scores = score_pairs(answer, task, preprocessing, of_rows, of_items, everything)
-    scores[_seen(known.seen, users, known.items["item"])] = -np.inf
-    k = min(config.evaluation.k, scores.shape[1])
+    seen = _seen(known.seen, users, known.items["item"])
+    names = known.items["item"].to_numpy()
+    return Pairs(rows, items, names, seen, int((place < 0).sum()))
+
+
+def ranked(
+    pairs: Pairs,
+    answer: Callable[[Arrays], Mapping[str, npt.NDArray[np.floating]]],
+    preprocessing: Preprocessing,
+    k: int,
+) -> pd.DataFrame:
+    """Lists of `k` items, best first by the first task; columns as of `top_items`."""
+    schema = preprocessing.schema
+    assert pairs.users.user is not None
+    of_rows, of_items = preprocessing.inputs(pairs.users), preprocessing.inputs(pairs.items)
+    everything = np.broadcast_to(np.arange(len(pairs.names)), pairs.seen.shape)
+    scores = score_pairs(answer, schema.tasks[0].name, preprocessing, of_rows, of_items, everything)
+    scores[pairs.seen] = -np.inf
+    k = min(k, scores.shape[1])
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     keep = np.isfinite(np.take_along_axis(scores, best, axis=1)).reshape(-1)
     columns: dict[str, Any] = {
-        str(schema.user): np.repeat(users.user.raw(), k),
-        "rank": np.tile(np.arange(1, k + 1), len(rows)),
-        str(schema.item): known.items["item"].to_numpy()[best.reshape(-1)],
+        str(schema.user): np.repeat(pairs.users.user.raw(), k),
+        "rank": np.tile(np.arange(1, k + 1), len(pairs.users)),
+        str(schema.item): pairs.names[best.reshape(-1)],
     }
     for one in schema.tasks:
         values = score_pairs(answer, one.name, preprocessing, of_rows, of_items, best)
         columns[one.name] = preprocessing.in_units(one.name, values.reshape(-1).astype(float))
-    notes = [
-        f"the best {k} of {len(known.items):,} items for each user, by {task}, without those the "
-        "user has a row with in the training data"
-    ]
-    unknown = int((place < 0).sum())
-    if unknown:
-        notes.append(f"{unknown:,} of {len(rows):,} users are not in the training data")
-    return pd.DataFrame(columns)[keep], notes
+    return pd.DataFrame(columns)[keep]
 
 
 def _users(path: Path, schema: Schema) -> tuple[Table, set[str]]:
