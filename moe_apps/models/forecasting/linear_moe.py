@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from moe_apps.layers import MoE
+from moe_apps.models.forecasting.heads import QUANTILES, make_head
 from moe_apps.models.forecasting.linear_experts import ContextTopK, LowRankExperts
 from moe_apps.models.forecasting.rolling import first_window, roll
 from moe_apps.models.forecasting.window_scaling import window_statistics
+from moe_apps.models.forecasting.with_head import WithHead
 
 STATISTICS = 8
 
@@ -49,7 +52,7 @@ def window_context(scaled: Any, season: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="moe_apps.forecasting")
-class LinearMoE(keras.Model):
+class LinearMoE(WithHead, keras.Model):
     """One linear forecast for all windows, plus linear experts for regimes.
 
     `forecast = x S + sum_i g_i(c) (x A_i B_i + b_i)`, with x the window less its mean, over its
@@ -57,6 +60,7 @@ class LinearMoE(keras.Model):
     and b_i start at 0, so that training starts where that stands. The gate does not see x but a
     context c: `window_context`, and what is known of the first step to forecast (the calendar).
     Covariates act at every step too: `(known - its mean in the window) w` is added, w from 0 on.
+    With a head, the experts also say how far a step may lie from its forecast, by regime.
 
     Ours, after Toner and Darlow 2024, "An Analysis of Linear Time Series Forecasting Models",
     arXiv 2403.14587 (linear forecasts of a window are one regression with a closed form), and Ni
@@ -76,11 +80,14 @@ class LinearMoE(keras.Model):
         balance_loss_weight: factor of the balance loss.
         train_shared: whether S is trained too.
         dispatch: "dropless", "capacity" or "dense".
+        head: "point", "quantile" or "student_t"; see `make_head`.
+        levels: quantiles of the head "quantile".
 
     Inputs of a call: dict of `values` `(batch, look_back)`, optionally `mask` (boolean, true for
     real points; others count as the mean) and `known`
     `(batch, look_back + horizon, known_features)`.
-    Outputs: dict of `forecast` `(batch, horizon)` float32 in the input's units.
+    Outputs: dict of `forecast` `(batch, horizon)` float32 in the input's units, or what a head
+    makes of every step, `(batch, horizon, outputs)`.
 
     Example:
         >>> model = LinearMoE(look_back=48, horizon=24, season=24, num_experts=4, rank=4)
@@ -102,6 +109,8 @@ class LinearMoE(keras.Model):
         balance_loss_weight: float = 0.01,
         train_shared: bool = True,
         dispatch: str = "dropless",
+        head: str = "point",
+        levels: Sequence[float] = QUANTILES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -124,12 +133,17 @@ class LinearMoE(keras.Model):
         self.balance_loss_weight = balance_loss_weight
         self.train_shared = train_shared
         self.dispatch = dispatch
+        self.head = head
+        self.levels = tuple(levels)
         self.autocast = False  # values stay float32 under mixed precision; the layers cast
         dtype = self.dtype_policy
         self.shared = keras.layers.Dense(
             horizon, use_bias=False, trainable=train_shared, dtype=dtype, name="shared"
         )
         self.shared.build((None, look_back))
+        self.spread = make_head(head, levels, horizon)
+        # Of every step its middle, and the free numbers of a head.
+        self.width = 1 if self.spread is None else 1 + self.spread.numbers
         self.effect = None
         if effects:
             self.effect = keras.layers.Dense(
@@ -146,14 +160,16 @@ class LinearMoE(keras.Model):
                     renormalize=k > 1,
                     balance_loss_weight=balance_loss_weight,
                 ),
-                LowRankExperts(num_experts, rank, horizon, dtype=dtype),
+                LowRankExperts(num_experts, rank, self.width * horizon, dtype=dtype),
                 dispatch=dispatch,
                 dtype=dtype,
                 name="moe",
             )
             self.mixture.build((None, look_back))
         else:
-            self.mixture = LowRankExperts(1, k * rank, horizon, dtype=dtype, name="dense")
+            self.mixture = LowRankExperts(
+                1, k * rank, self.width * horizon, dtype=dtype, name="dense"
+            )
             self.mixture.build((None, None, look_back))
         self.built = True
 
@@ -165,8 +181,7 @@ class LinearMoE(keras.Model):
         forecast, _ = self._run(inputs["values"], inputs.get("mask"), inputs.get("known"), training)
         return {"forecast": forecast}
 
-    def forecast(self, history: Any, horizon: Any, mask: Any = None, known: Any = None) -> Any:
-        """Forecast `horizon` steps; see `roll` for histories and horizons of other lengths."""
+    def _rolled(self, history: Any, horizon: Any, mask: Any, known: Any) -> Any:
         return roll(
             lambda window, seen, ahead: self._run(window, seen, ahead)[0],
             history,
@@ -175,6 +190,7 @@ class LinearMoE(keras.Model):
             steps=self.horizon,
             mask=mask,
             known=known if self.known_features else None,
+            **self.rolled_as,
         )
 
     def routing(self, history: Any, mask: Any = None, known: Any = None) -> Any:
@@ -209,16 +225,19 @@ class LinearMoE(keras.Model):
             weights = routing["weights"]
         else:
             mixed = self.mixture(scaled[None])[0]
-        outputs = ops.cast(self.shared(scaled), "float32") + ops.cast(mixed, "float32")
+        mixed = ops.reshape(ops.cast(mixed, "float32"), (-1, self.horizon, self.width))
+        outputs = ops.cast(self.shared(scaled), "float32") + mixed[..., 0]
         if self.effect is not None and known is not None:
             acting = known[:, :, -self.effects :]
             usual = ops.mean(acting[:, : self.look_back], axis=1, keepdims=True)
             outputs = outputs + self.effect(acting[:, self.look_back :] - usual)[..., 0]
+        if self.spread is not None:
+            return self.spread(outputs, mixed[..., 1:], mean, scale), weights
         return outputs * scale + mean, weights
 
     def get_config(self) -> dict[str, Any]:
         names = (
             "look_back horizon season known_features effects num_experts k rank gate_dim "
-            "balance_loss_weight train_shared dispatch"
+            "balance_loss_weight train_shared dispatch head levels"
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names.split()}}

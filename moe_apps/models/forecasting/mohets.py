@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from keras import ops
 
 from moe_apps.layers import DepthwiseConvFFN, FourierExperts, MoE, TopK
 from moe_apps.layers.routing.pooled_balance import PooledBalanceLoss
+from moe_apps.models.forecasting.heads import QUANTILES, make_head
 from moe_apps.models.forecasting.mohets_layers import (
     GroupedQueryAttention,
     PatchDecoder,
@@ -17,16 +19,18 @@ from moe_apps.models.forecasting.mohets_layers import (
 from moe_apps.models.forecasting.presets import MOHETS_PRESETS
 from moe_apps.models.forecasting.rolling import first_window, roll
 from moe_apps.models.forecasting.window_scaling import window_statistics
+from moe_apps.models.forecasting.with_head import WithHead
 
 ARGUMENTS = (
     *("look_back", "steps", "channels", "known_features", "num_layers", "num_heads"),
     *("num_key_heads", "hidden_dim", "intermediate_dim", "patch", "num_experts", "k"),
     *("balance_loss_weight", "dropout", "drop_path", "scaled_init", "one_shot", "dispatch"),
+    *("head", "levels"),
 )
 
 
 @keras.saving.register_keras_serializable(package="moe_apps.forecasting")
-class MoHETS(keras.Model):
+class MoHETS(WithHead, keras.Model):
     """An encoder over patches whose experts differ in kind, with calendar and covariates beside.
 
     A window of each channel is normalised and cut into patches. What is known of each step and
@@ -58,12 +62,15 @@ class MoHETS(keras.Model):
             which the first outputs are large.
         one_shot: query the future instead of moving the window.
         dispatch: "dropless", "capacity" or "dense".
+        head: "point", "quantile" or "student_t", ours; see `make_head`.
+        levels: quantiles of the head "quantile".
 
     Inputs of a call: dict of `values` `(batch, look_back)`, or `(batch, look_back, channels)`
     for more than one, and optionally `mask` of that shape and `known`
     `(batch, look_back + steps, known_features)`.
     Outputs: dict of `moved`, the window moved on, or with `one_shot` `forecast` `(batch, steps)`;
-    float32 in the input's units, with an axis of channels as the input has.
+    float32 in the input's units, with an axis of channels as the input has, and behind it one of
+    what a head makes of every step.
 
     Example:
         >>> sizes = {"look_back": 48, "steps": 12, "patch": 8}
@@ -92,6 +99,8 @@ class MoHETS(keras.Model):
         scaled_init: bool = False,
         one_shot: bool = False,
         dispatch: str = "dropless",
+        head: str = "point",
+        levels: Sequence[float] = QUANTILES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -117,6 +126,8 @@ class MoHETS(keras.Model):
         self.scaled_init = scaled_init
         self.one_shot = one_shot
         self.dispatch = dispatch
+        self.head = head
+        self.levels = tuple(levels)
         self.autocast = False  # values stay float32 under mixed precision; the layers cast
         policy = self.dtype_policy
         self.queried = -(-steps // patch) if one_shot else 0
@@ -140,7 +151,9 @@ class MoHETS(keras.Model):
         self.blocks = [self._block(rate, tokens) for rate in rates]
         self.final_norm = self._norm()
         self.project = dense(hidden_dim, hidden_dim, "project")
-        self.decoder = PatchDecoder(patch, dtype=policy)
+        self.spread = make_head(head, levels)
+        numbers = 0 if self.spread is None else self.spread.numbers
+        self.decoder = PatchDecoder(patch, 1 + numbers, dtype=policy)
         self.decoder.build((None, self.queried or tokens, hidden_dim))
         if one_shot:
             self.query = self.add_weight(
@@ -214,8 +227,7 @@ class MoHETS(keras.Model):
         outputs, _ = self._run(inputs["values"], inputs.get("mask"), inputs.get("known"), training)
         return {"forecast" if self.one_shot else "moved": outputs}
 
-    def forecast(self, history: Any, horizon: Any, mask: Any = None, known: Any = None) -> Any:
-        """Forecast `horizon` steps of one channel; see `roll` for other lengths."""
+    def _rolled(self, history: Any, horizon: Any, mask: Any, known: Any) -> Any:
         self._check_one_channel()
         return roll(
             lambda window, seen, ahead: self._run(window, seen, ahead)[0][:, -self.steps :],
@@ -225,6 +237,7 @@ class MoHETS(keras.Model):
             steps=self.steps,
             mask=mask,
             known=known if self.known_features else None,
+            **self.rolled_as,
         )
 
     def routing(self, history: Any, mask: Any = None, known: Any = None) -> Any:
@@ -269,13 +282,17 @@ class MoHETS(keras.Model):
             tokens = self.balance(tokens, routings=routings, training=training)
         tokens = self.project(self.final_norm(tokens))
         steps = ops.cast(self.decoder(tokens[:, -(self.queried or tokens.shape[1]) :]), "float32")
-        outputs = steps[:, : self.steps if self.one_shot else self.look_back] * scale + mean
+        steps = steps[:, : self.steps if self.one_shot else self.look_back]
+        if self.spread is None:
+            outputs = steps[..., 0] * scale + mean
+        else:
+            outputs = self.spread(steps[..., 0], steps[..., 1:], mean, scale)
         weights = None
         if self.num_experts:
             weights = ops.stack([routing["weights"] for routing in routings], axis=2)
         if not single:
-            shape = (-1, self.channels, outputs.shape[1])
-            outputs = ops.transpose(ops.reshape(outputs, shape), (0, 2, 1))
+            shape = (-1, self.channels, *outputs.shape[1:])
+            outputs = ops.swapaxes(ops.reshape(outputs, shape), 1, 2)
         return outputs, weights
 
     def _by_channel(self, values: Any) -> Any:

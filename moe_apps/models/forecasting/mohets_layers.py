@@ -169,7 +169,7 @@ class PatchEmbedding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="moe_apps.forecasting")
 class PatchDecoder(keras.layers.Layer):
-    """Tokens back to a series: `(batch, tokens, features)` to `(batch, tokens * patch)`.
+    """Tokens back to a series: `(batch, tokens, features)` to `(batch, tokens * patch, width)`.
 
     Each token becomes `patch` steps, which a depthwise convolution joins across patches.
 
@@ -177,15 +177,17 @@ class PatchDecoder(keras.layers.Layer):
 
     Args:
         patch: steps of a patch.
+        width: numbers of a step; the code has 1.
 
     Example:
         >>> tuple(PatchDecoder(patch=4)(ops.ones((2, 3, 32))).shape)
-        (2, 12)
+        (2, 12, 1)
     """
 
-    def __init__(self, patch: int, **kwargs: Any) -> None:
+    def __init__(self, patch: int, width: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.patch = patch
+        self.width = width
 
     def build(self, input_shape: Any) -> None:
         tokens, features = input_shape[1:]
@@ -204,7 +206,7 @@ class PatchDecoder(keras.layers.Layer):
         self.norm.build((None, steps, features))
         self.narrow = keras.layers.Dense(narrow, "gelu", use_bias=False, dtype=policy)
         self.narrow.build((None, steps, features))
-        self.last = keras.layers.Dense(1, use_bias=False, dtype=policy)
+        self.last = keras.layers.Dense(self.width, use_bias=False, dtype=policy)
         self.last.build((None, steps, narrow))
         self.built = True
 
@@ -212,13 +214,13 @@ class PatchDecoder(keras.layers.Layer):
         count, features = tokens.shape[1:]
         steps = ops.gelu(self.unfold(tokens), approximate=False)
         steps = ops.reshape(steps, (-1, count * self.patch, features))
-        return self.last(self.narrow(self.norm(self.join(steps))))[..., 0]
+        return self.last(self.narrow(self.norm(self.join(steps))))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (input_shape[0], input_shape[1] * self.patch)
+        return (input_shape[0], input_shape[1] * self.patch, self.width)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "patch": self.patch}
+        return {**super().get_config(), "patch": self.patch, "width": self.width}
 
 
 def group_norm(policy: Any) -> keras.layers.Layer:

@@ -17,6 +17,8 @@ def roll(
     steps: int,
     mask: Any = None,
     known: Any = None,
+    point: Callable[[Any], Any] | None = None,
+    outputs: int = 0,
 ) -> Any:
     """Forecast `horizon` steps, `steps` at a time, each block from history and forecasts so far.
 
@@ -32,9 +34,11 @@ def roll(
         steps: steps of a block.
         mask: boolean `(batch, time)`, true for real points; None: all are real.
         known: `(batch, time + horizon, features)`, known beforehand; None: nothing is.
+        point: of blocks `(batch, steps, outputs)` what is read again, `(batch, steps)`.
+        outputs: numbers a step of such blocks; 0: blocks are `(batch, steps)`.
 
     Returns:
-        `(batch, horizon)` float32.
+        `(batch, horizon)`, or `(batch, horizon, outputs)`; float32.
 
     Example:
         >>> last = lambda window, mask, known: ops.repeat(window[:, -1:] + 1, 2, axis=1)
@@ -59,22 +63,23 @@ def roll(
 
     def step(done: Any, window: Any, window_mask: Any, forecast: Any) -> tuple[Any, ...]:
         new = answer(done, window, window_mask)
-        fresh = ops.ones_like(new, dtype="bool")
+        read = new if point is None else point(new)
+        fresh = ops.ones_like(read, dtype="bool")
         position = ops.arange(room, dtype="int32") - done
         placed = ops.take(new, ops.clip(position, 0, steps - 1), axis=1)
-        here = ops.logical_and(position >= 0, position < steps)
+        here = ops.logical_and(position >= 0, position < steps)[None]
         return (
             done + steps,
-            ops.concatenate([window, new], axis=1)[:, steps:],
+            ops.concatenate([window, read], axis=1)[:, steps:],
             ops.concatenate([window_mask, fresh], axis=1)[:, steps:],
-            ops.where(here[None], placed, forecast),
+            ops.where(here[..., None] if outputs else here, placed, forecast),
         )
 
     start = (
         ops.zeros((), dtype="int32"),
         window,
         window_mask,
-        ops.zeros((ops.shape(history)[0], room)),
+        ops.zeros((ops.shape(history)[0], room, *((outputs,) if outputs else ()))),
     )
     forecast = ops.while_loop(unfinished, step, start)[-1]
     return forecast[:, :horizon]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import Field, model_validator
 
 from moe_apps.pipelines.config import RunConfig, Settings
+from moe_apps.pipelines.forecasting.model_settings import ModelSettings
 from moe_apps.pipelines.train_settings import TrainSettings
 
 
@@ -60,18 +61,6 @@ class DataSettings(Settings):
         return (*self.known_columns, *self.past_columns, *self.static_columns)
 
 
-ONLY: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("preset", "num_layers", "num_heads"), ("time_moe", "mohets")),
-    **dict.fromkeys(("hidden_dim", "intermediate_dim"), ("time_moe", "mohets")),
-    **dict.fromkeys(("horizon_lengths", "rope_theta", "normalize"), ("time_moe",)),
-    **dict.fromkeys(("balance_form", "router", "experts"), ("time_moe",)),
-    **dict.fromkeys(("rank", "gate_dim", "train_shared", "loss"), ("linear_moe",)),
-    **dict.fromkeys(("num_key_heads", "patch", "dropout", "drop_path"), ("mohets",)),
-    **dict.fromkeys(("scaled_init", "one_shot", "weight_behind"), ("mohets",)),
-}
-"""Settings of the model that only some systems have."""
-
-
 USES: dict[str, tuple[str, ...]] = {
     "known_columns": ("mohets", "linear_moe"),
     "static_columns": ("mohets", "linear_moe"),
@@ -79,90 +68,6 @@ USES: dict[str, tuple[str, ...]] = {
     "past_columns": ("mohets",),
 }
 """Covariates, and the systems that can use them."""
-
-
-class ModelSettings(Settings):
-    """The model; a size that is given overrides the preset's.
-
-    What only some systems have is named with them; the others refuse another value than the
-    default.
-
-    Attributes:
-        name: The system.
-        preset: Named sizes: tiny, small (two CPU cores), base, large, ultra (the paper's).
-        num_layers: Decoder blocks.
-        num_heads: Attention heads.
-        hidden_dim: Width.
-        intermediate_dim: Hidden width of the shared unit; a routed one has this divided by k.
-        num_experts: Routed experts.
-        k: Routed experts per point.
-        horizon_lengths: Lengths of the forecast heads, with 1 among them.
-        rope_theta: Base of the rotary positions; None takes 10000 for the paper's sizes, and for
-            tiny and small the base that makes one of the frequencies the season.
-        normalize: Scale each window by its own history; the published benchmark runs do not.
-        balance_loss_weight: Factor of the balance loss.
-        balance_form: "paper" (1 at balance, by layer) or "code" (k at balance, pooled).
-        router: Name of a registered router.
-        experts: Name of a registered expert bank.
-        dispatch: dropless, capacity or dense.
-        rank: Rank of a linear expert, of linear_moe.
-        gate_dim: Width of the gate's hidden layer, of linear_moe.
-        train_shared: Train the linear forecast that linear_moe starts from further.
-        loss: Training error of linear_moe: squared, absolute or huber.
-        num_key_heads: Key and value heads, of mohets.
-        patch: Steps of a token, of mohets; the look-back is a multiple of it.
-        dropout: Rate of dropout, of mohets.
-        drop_path: Rate at which branches of the last block are dropped, of mohets.
-        scaled_init: Smaller first weights of the Fourier experts of mohets than its code has.
-        one_shot: Let mohets forecast the horizon at once instead of 24 steps at a time.
-        weight_behind: Weight of the steps of mohets' target that its input shows already.
-    """
-
-    # Both names: what the model is, is asked for in either way.
-    name: Literal["time_moe", "mohets", "linear_moe"] = Field(
-        default="time_moe", validation_alias=AliasChoices("name", "system")
-    )
-    preset: Literal["tiny", "small", "base", "large", "ultra"] = "tiny"
-    num_layers: int | None = Field(default=None, ge=1)
-    num_heads: int | None = Field(default=None, ge=1)
-    hidden_dim: int | None = Field(default=None, ge=2)
-    intermediate_dim: int | None = Field(default=None, ge=1)
-    num_experts: int = Field(default=8, ge=1)
-    k: int = Field(default=2, ge=1)
-    horizon_lengths: tuple[int, ...] = (1, 8, 32, 64)
-    rope_theta: float | None = Field(default=None, gt=1)
-    normalize: bool = True
-    balance_loss_weight: float = Field(default=0.02, ge=0)
-    balance_form: Literal["paper", "code"] = "paper"
-    router: str = "top_k"
-    experts: str = "swiglu"
-    dispatch: Literal["dropless", "capacity", "dense"] = "dropless"
-    rank: int = Field(default=8, ge=1)
-    gate_dim: int = Field(default=16, ge=1)
-    train_shared: bool = True
-    loss: Literal["squared", "absolute", "huber"] = "squared"
-    num_key_heads: int | None = Field(default=None, ge=1)
-    patch: int | None = Field(default=None, ge=2)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    drop_path: float = Field(default=0.3, ge=0, lt=1)
-    scaled_init: bool = False
-    one_shot: bool = False
-    weight_behind: float = Field(default=1.0, ge=0)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ModelSettings:
-        if 1 not in self.horizon_lengths or min(self.horizon_lengths) < 1:
-            raise ValueError("horizon_lengths must be positive and include 1")
-        if self.k > self.num_experts:
-            raise ValueError(f"k is {self.k}, but num_experts is {self.num_experts}")
-        for setting, systems in ONLY.items():
-            value = getattr(self, setting)
-            if self.name not in systems and value != type(self).model_fields[setting].default:
-                raise ValueError(
-                    f"{self.name} has no setting {setting} (given as {value}); it is of "
-                    f"{' and '.join(systems)}"
-                )
-        return self
 
 
 class ForecastingTrainSettings(TrainSettings):
@@ -210,13 +115,17 @@ class IntervalSettings(Settings):
     """Prediction intervals around the forecasts of any system.
 
     Attributes:
-        levels: Central intervals in percent, such as [80, 95]; none by default. In training and
-            `evaluate` they are scored on the test part, `predict` writes them.
+        levels: Central intervals in percent, such as [80, 95]. By default none, and 80 and 95
+            where the model has quantiles of its own (model.head). In training and `evaluate` they
+            are scored on the test part, `predict` writes them.
+        calibration: conformal (by the errors of earlier windows) or none (what a model with
+            quantiles of its own says).
         windows: Earlier windows of the same series whose errors make an interval.
         renewed: Test windows after which these errors are taken anew.
     """
 
     levels: tuple[float, ...] = ()
+    calibration: Literal["conformal", "none"] = "conformal"
     windows: int = Field(default=720, ge=1)
     renewed: int = Field(default=24, ge=1)
 
@@ -261,4 +170,35 @@ class ForecastingConfig(RunConfig):
                 raise ValueError(
                     f"{self.model.name} cannot use data.{setting}; {' and '.join(systems)} can"
                 )
+        if self.intervals.calibration == "none" and self.model.head == "point":
+            raise ValueError(
+                "intervals.calibration is none, but model.head is point, which has no quantiles of "
+                "its own; model.head=quantile or student_t has"
+            )
+        for level in self.intervals.levels:
+            if not self._has(level):
+                first, last = self.model.quantiles[0], self.model.quantiles[-1]
+                raise ValueError(
+                    f"intervals.levels: {level:g} % lies beyond model.quantiles, which go from "
+                    f"{first:g} to {last:g}"
+                )
         return self
+
+    @property
+    def interval_levels(self) -> tuple[float, ...]:
+        """The levels that were asked for, or those that a head has by default.
+
+        Example:
+            >>> ForecastingConfig().interval_levels
+            ()
+        """
+        if self.intervals.levels or self.model.head == "point":
+            return self.intervals.levels
+        return tuple(level for level in (80.0, 95.0) if self._has(level))
+
+    def _has(self, level: float) -> bool:
+        """Whether the model's head, if it has one, reaches as far as an interval of a level."""
+        tail = (1 - level / 100) / 2
+        first, last = self.model.quantiles[0], self.model.quantiles[-1]
+        inside = first <= tail + 1e-9 and 1 - tail - 1e-9 <= last
+        return self.model.head != "quantile" or inside

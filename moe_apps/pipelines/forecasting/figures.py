@@ -95,7 +95,7 @@ def error_by_step(by_step: Mapping[str, Sequence[float | None]], folder: Path) -
 
 
 def expert_shares(routing: Mapping[str, Any], factor: str, folder: Path) -> Figure:
-    """Heat map of each expert's weight share by hour, weekday or series, one panel a layer."""
+    """Heat map of each expert's weight share by hour, weekday, season or series, by layer."""
     groups = routing[f"by_{factor}"]
     label = "hour of day" if factor == "hour" else factor
     shares = np.array(list(groups.values()))  # (groups, layers, experts)
@@ -144,8 +144,9 @@ def training_curves(history: Sequence[Mapping[str, float]], loss_name: str, fold
     grid = canvas.subplots(1 + bool(measured), 2, squeeze=False)
     grid[0, 0].plot(epochs, column("loss"), color=INK)
     grid[0, 0].set_title(f"training loss ({loss_name})", loc="left", fontsize=10)
-    grid[0, 1].plot(epochs, column("val_mse"), color=MODEL)
-    grid[0, 1].set_title("validation MSE of forecasts (scaled)", loc="left", fontsize=10)
+    kept = "CRPS" if "val_crps" in names else "MSE"
+    grid[0, 1].plot(epochs, column(f"val_{kept.lower()}"), color=MODEL)
+    grid[0, 1].set_title(f"validation {kept} of forecasts (scaled)", loc="left", fontsize=10)
     if measured:
         palette = colormaps["viridis"]
         for number, layer in enumerate(measured):
@@ -164,5 +165,5 @@ def training_curves(history: Sequence[Mapping[str, float]], loss_name: str, fold
         grid[1, 1].legend(frameon=False, fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-    caption = "Training by epoch. The epoch with the lowest validation MSE is kept."
+    caption = f"Training by epoch. The epoch with the lowest validation {kept} is kept."
     return Figure(save_chart(canvas, folder, "training"), "Training", caption)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,17 +14,24 @@ from moe_apps.pipelines.inference import in_batches
 
 FloatArray = npt.NDArray[np.floating]
 Answer = Callable[[Batch], FloatArray]
-"""Windows to scaled forecasts `[n, horizon]`."""
+"""Windows to scaled forecasts `[n, horizon]`, or to quantiles `[n, horizon, probabilities]`."""
 
 
-def forecast_function(model: Any, horizon: int, batch_size: int = 256) -> Callable[..., FloatArray]:
+def forecast_function(
+    model: Any, horizon: int, batch_size: int = 256, probabilities: Sequence[float] = ()
+) -> Callable[..., FloatArray]:
     """A compiled `(history [n, time], mask=None, known=None) -> [n, horizon]`.
 
-    `known` `[n, time + horizon, features]` reaches models that use it.
+    `known` `[n, time + horizon, features]` reaches models that use it. With `probabilities` it
+    gives these quantiles of a model that has a head, `[n, horizon, probabilities]`.
     """
-    return _on_histories(
-        model, lambda history, *more: model.forecast(history, horizon, *more), batch_size
-    )
+
+    def answer(history: Any, *more: Any) -> Any:
+        if probabilities:
+            return model.quantiles(history, horizon, probabilities, *more)
+        return model.forecast(history, horizon, *more)
+
+    return _on_histories(model, answer, batch_size)
 
 
 def routing_function(model: Any, batch_size: int = 256) -> Callable[..., FloatArray]:
@@ -32,9 +39,11 @@ def routing_function(model: Any, batch_size: int = 256) -> Callable[..., FloatAr
     return _on_histories(model, model.routing, batch_size)
 
 
-def answer_of(model: keras.Model, horizon: int, batch_size: int = 256) -> Answer:
-    """Forecasts of a model for windows."""
-    forecast = forecast_function(model, horizon, batch_size)
+def answer_of(
+    model: keras.Model, horizon: int, batch_size: int = 256, probabilities: Sequence[float] = ()
+) -> Answer:
+    """Forecasts of a model for windows, or its quantiles."""
+    forecast = forecast_function(model, horizon, batch_size, probabilities)
     if not reads_known(model):
         return lambda batch: forecast(batch.history)
     return lambda batch: forecast(batch.history, None, batch.known)
@@ -46,6 +55,11 @@ def routing_of(model: keras.Model, batch_size: int = 256) -> Answer:
     if not reads_known(model):
         return lambda batch: routing(batch.history)
     return lambda batch: routing(batch.history, None, batch.known)
+
+
+def has_quantiles(model: Any) -> bool:
+    """Whether a model says quantiles itself."""
+    return getattr(model, "spread", None) is not None
 
 
 def reads_known(model: Any) -> bool:

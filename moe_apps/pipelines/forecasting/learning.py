@@ -13,7 +13,9 @@ import numpy as np
 from moe_apps.errors import ConfigError
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import season
-from moe_apps.pipelines.forecasting.forecaster import answer_of
+from moe_apps.pipelines.forecasting.forecaster import answer_of, has_quantiles
+from moe_apps.pipelines.forecasting.interval_scores import pinball
+from moe_apps.pipelines.forecasting.intervals import GRID
 from moe_apps.pipelines.forecasting.systems import system_of
 from moe_apps.pipelines.forecasting.windows import WindowedPanel
 from moe_apps.pipelines.run_folder import RunFolder
@@ -34,9 +36,9 @@ def train_model(
 ) -> tuple[keras.Model, TrainingResult]:
     """A model of the settings, or its dense twin, trained with the same seed, data and settings.
 
-    The epoch with the least squared error of forecasts on validation windows is kept; of a system
-    that starts fitted, or a run that goes on from another, the start itself where no epoch is
-    better (`best_epoch` 0).
+    The epoch with the least squared error of forecasts on validation windows is kept, or, of a
+    model with a head, the least CRPS; of a system that starts fitted, or a run that goes on from
+    another, the start itself where no epoch is better (`best_epoch` 0).
 
     Args:
         config: The settings.
@@ -59,21 +61,26 @@ def train_model(
         _take_weights(model, weights)
     batches = system.batches(data.train, config)
     system.compile(model, config, batches.batches_per_epoch)
-    answer = answer_of(model, config.data.horizon, config.evaluation.batch_size)
+    distributed = has_quantiles(model)
+    grid = GRID.tolist() if distributed else ()
+    answer = answer_of(model, config.data.horizon, config.evaluation.batch_size, grid)
     windows = data.validation
     # A fixed, evenly spread part of the validation windows is forecast after every epoch.
     every = max(len(windows) // config.evaluation.validation_windows, 1)
     part = windows.gather(np.arange(0, len(windows), every))
 
     def validate() -> dict[str, float]:
-        error = np.where(part.target_observed, answer(part) - part.target, np.nan)
-        return {
-            "val_mse": float(np.nanmean(np.square(error))),
-            "val_mae": float(np.nanmean(np.abs(error))),
-        }
+        found, target = answer(part), np.where(part.target_observed, part.target, np.nan)
+        error = (found[..., len(grid) // 2] if distributed else found) - target
+        values = {"val_mse": np.square(error), "val_mae": np.abs(error)}
+        if distributed:
+            values["val_crps"] = 2 * pinball(target[..., None], found, GRID)
+        return {name: float(np.nanmean(value)) for name, value in values.items()}
+
+    monitor = "val_crps" if distributed else "val_mse"
 
     main = kind == "model"
-    before = validate()["val_mse"] if system.starts_fitted or weights else np.inf
+    before = validate()[monitor] if system.starts_fitted or weights else np.inf
     first = model.get_weights()
     result = fit(
         model,
@@ -82,7 +89,7 @@ def train_model(
         checkpoint=run.checkpoint / kind,
         history_file=run.history_file if main else run.path / "dense_twin_history.csv",
         validate=validate,
-        monitor="val_mse",
+        monitor=monitor,
         on_epoch=on_epoch,
         resume=resume and (run.checkpoint / kind).exists(),
         title=system.title if main else "dense twin",

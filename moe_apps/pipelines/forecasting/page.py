@@ -64,10 +64,10 @@ def write_page(
         figures.error_by_step(by_step, run.figures),
         *(
             figures.expert_shares(routing, factor, run.figures)
-            for factor in ("hour", "weekday", "series")
+            for factor in ("hour", "weekday", "season", "series")
             if 1 < len(routing.get(f"by_{factor}", ())) <= MOST_ROWS
         ),
-        figures.training_curves(history, system.loss_name, run.figures),
+        figures.training_curves(history, system.loss_of(config), run.figures),
     ]
     report = Report(
         title="Forecasting run",
@@ -103,7 +103,8 @@ def _interval_tables(metrics: Mapping[str, Any], model: str) -> tuple[Table, ...
     """Coverage, width and scores of intervals, where there are any."""
     rows: dict[str, dict[str, float | None]] = {}
     for name, found in metrics.get("intervals", {}).items():
-        shown = model if name == "model" else name.replace("_", " ")
+        named = {"model": model, "uncalibrated": f"{model}, uncalibrated"}
+        shown = named.get(name, name.replace("_", " "))
         for level, one in found["levels"].items():
             steps = [value for value in one["by_step"]["coverage"] if value is not None]
             rows[f"{shown}, {level} %"] = {
@@ -115,8 +116,9 @@ def _interval_tables(metrics: Mapping[str, Any], model: str) -> tuple[Table, ...
                 "CRPS": found["crps"],
             }
     note = (
-        "Intervals from each series' own errors on the windows that ended before, scaled. "
-        "Coverage: share of test targets inside."
+        "Intervals from each series' own errors on the windows that ended before, scaled; "
+        "uncalibrated: from the model's own quantiles alone. Coverage: share of test targets "
+        "inside."
     )
     return (Table("Prediction intervals", rows, note=note),) if rows else ()
 

@@ -17,7 +17,8 @@ from moe_apps.pipelines.forecasting.baselines import baselines
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.data import describe_data, season, windowed_data
 from moe_apps.pipelines.forecasting.forecaster import Answer, answer_of, reads_known, routing_of
-from moe_apps.pipelines.forecasting.intervals import interval_scores
+from moe_apps.pipelines.forecasting.interval_scores import head_scores, interval_scores
+from moe_apps.pipelines.forecasting.intervals import GRID, asked_quantiles
 from moe_apps.pipelines.forecasting.learning import TWIN_FILE, train_model
 from moe_apps.pipelines.forecasting.metrics import score
 from moe_apps.pipelines.forecasting.page import write_page
@@ -66,13 +67,13 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
         timing["ridge_fit_seconds"] = fitted
         metrics = {
             **_judged(config, data, answers, facts),
-            **_intervals(config, data, answers),
+            **_intervals(config, data, model, answers),
             "routing": routing_summary(routing_of(model), data.test, data),
             "parameters": parameters,
             "training": {
                 "epochs": training.epochs,
                 "best_epoch": training.best_epoch,
-                "best_val_mse": training.best,
+                f"best_{training.monitor}": training.best,
                 "seed": config.seed,
             },
         }
@@ -104,7 +105,7 @@ def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
     metrics = _judged(config, data, answers, describe_data(data, config, source))
     return {
         **metrics,
-        **_intervals(config, data, answers),
+        **_intervals(config, data, model, answers),
         "routing": routing_summary(routing_of(model), data.test, data),
         "parameters": count_parameters(model),
     }
@@ -142,24 +143,28 @@ def _baseline_answers(
 
 
 def _intervals(
-    config: ForecastingConfig, data: WindowedPanel, answers: Mapping[str, Answer]
+    config: ForecastingConfig,
+    data: WindowedPanel,
+    model: keras.Model,
+    answers: Mapping[str, Answer],
 ) -> dict[str, Any]:
-    """Scores of the intervals of the model, and of seasonal naive beside it, if any are asked."""
-    settings = config.intervals
-    if not settings.levels:
+    """Scores of the intervals of the model, and of seasonal naive beside it, if any are asked.
+
+    Of a model with a head also those of its own quantiles (`uncalibrated`).
+    """
+    levels, settings = config.interval_levels, config.intervals
+    if not levels:
         return {}
-    return {
-        "intervals": {
-            name.replace(" ", "_"): interval_scores(
-                answers[name],
-                data,
-                settings.levels,
-                windows=settings.windows,
-                renewed=settings.renewed,
-            )
-            for name in ("model", "seasonal naive")
-        }
-    }
+    recent = {"windows": settings.windows, "renewed": settings.renewed}
+    if config.model.head == "point":
+        found = {"model": interval_scores(answers["model"], data, levels, **recent)}
+    else:
+        quantiles = (*asked_quantiles(levels), *GRID.tolist())
+        answer = answer_of(model, config.data.horizon, config.evaluation.batch_size, quantiles)
+        both = head_scores(answer, data, levels, **recent)
+        found = {"model": both[settings.calibration], "uncalibrated": both["none"]}
+    naive = interval_scores(answers["seasonal naive"], data, levels, **recent)
+    return {"intervals": {**found, "seasonal_naive": naive}}
 
 
 def _judged(

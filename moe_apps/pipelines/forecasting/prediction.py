@@ -18,7 +18,7 @@ from moe_apps.pipelines.forecasting.anomalies import anomalies
 from moe_apps.pipelines.forecasting.config import DataSettings, ForecastingConfig
 from moe_apps.pipelines.forecasting.covariates import Scale, as_far_as_needed, known_rows
 from moe_apps.pipelines.forecasting.data import past_features, read_data
-from moe_apps.pipelines.forecasting.intervals import bounds, conformal_quantiles, fewest
+from moe_apps.pipelines.forecasting.intervals import asked_quantiles, calibrated, fewest, in_order
 from moe_apps.pipelines.forecasting.panel import Notes, Panel, Series
 from moe_apps.pipelines.forecasting.pipeline import EXAMPLE_FILE
 from moe_apps.pipelines.forecasting.served import served_forecaster
@@ -26,6 +26,8 @@ from moe_apps.pipelines.forecasting.stored_scale import stored_scale
 from moe_apps.pipelines.forecasting.unit_forecaster import UnitForecaster
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model
+
+FloatArray = npt.NDArray[np.floating]
 
 
 def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
@@ -35,7 +37,8 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     points, or all it has where it is shorter. Columns of the output: `series`, `time` (row
     number where the file has no time), `forecast` in the file's units, and for each of
     `intervals.levels` `lower_80`, `upper_80` and so on, by the errors that the model makes on the
-    file's own last windows. With `predict.anomalies` it is the table of `anomalies` instead.
+    file's own last windows, and by its own quantiles where it has a head. With
+    `predict.anomalies` it is the table of `anomalies` instead.
     `output` is CSV, or Parquet by its suffix (.parquet, .pq).
 
     Returns:
@@ -49,38 +52,85 @@ def predict(run: RunFolder, input: Path, output: Path) -> dict[str, Any]:
     if config.predict.anomalies:
         table = anomalies(forecaster, notes)
     else:
-        table = _forecasts(forecaster, notes)
+        table = forecast_table(forecaster, notes)
     write_table(table, output)
     return {"rows": len(table), "output": str(output), "notes": list(notes.lines())}
 
 
-def _forecasts(forecaster: UnitForecaster, notes: Notes) -> pd.DataFrame:
-    panel, settings = forecaster.panel, forecaster.config.intervals
+def forecast_table(forecaster: UnitForecaster, notes: Notes) -> pd.DataFrame:
+    """Forecasts of what follows each series, with intervals, as `predict` writes them.
+
+    Args:
+        forecaster: The model on the series.
+        notes: Gets what could not be given.
+    """
+    panel, levels = forecaster.panel, forecaster.config.interval_levels
     forecasts = forecaster.of_ends()
+    of_head = _quantiles_of_head(forecaster, levels)
     tables = []
-    for series, values in zip(panel.series, forecasts, strict=True):
+    for number, (series, values) in enumerate(zip(panel.series, forecasts, strict=True)):
         columns = {
             "series": series.name,
             "time": panel.future(series, len(values)),
             "forecast": values,
         }
-        if settings.levels:
-            errors = forecaster.recent_errors(series, settings.windows)
-            quantiles = [one for level in settings.levels for one in bounds(level)]
-            ends = values + conformal_quantiles(errors, quantiles)
-            if not np.isfinite(ends).all():
-                notes.add(
-                    f"no interval, of {fewest(settings.levels)} windows that it needs the file "
-                    "has less",
-                    series.name,
-                    len(errors),
-                )
-                ends = np.where(np.isfinite(ends), ends, np.nan)
-            for number, level in enumerate(settings.levels):
-                columns[f"lower_{level:g}"] = ends[2 * number]
-                columns[f"upper_{level:g}"] = ends[2 * number + 1]
+        if levels:
+            own = None if of_head is None else of_head[number]
+            ends = _ends(forecaster, series, values, own, notes)
+            for place, level in enumerate(levels):
+                columns[f"lower_{level:g}"] = ends[:, 2 * place]
+                columns[f"upper_{level:g}"] = ends[:, 2 * place + 1]
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
+
+
+def _quantiles_of_head(forecaster: UnitForecaster, levels: tuple[float, ...]) -> FloatArray | None:
+    """The ends of the intervals `[series, horizon, 2 levels]` that a model with a head says."""
+    if not levels or not forecaster.has_quantiles:
+        return None
+    ends = [(series, len(series)) for series in forecaster.panel.series]
+    return forecaster.quantiles(ends, asked_quantiles(levels))
+
+
+def _ends(
+    forecaster: UnitForecaster,
+    series: Series,
+    forecast: FloatArray,
+    own: FloatArray | None,
+    notes: Notes,
+) -> FloatArray:
+    """Lower and upper ends `[horizon, 2 levels]` of what follows a series; NaN for none.
+
+    Args:
+        forecaster: The model on the series.
+        series: One of them.
+        forecast: `[horizon]`.
+        own: What the model says of the ends itself, if it does.
+        notes: Gets what could not be given.
+    """
+    levels, settings = forecaster.config.interval_levels, forecaster.config.intervals
+    quantiles = asked_quantiles(levels)
+    if own is not None and settings.calibration == "none":
+        return in_order(own, quantiles)
+    if own is None:
+        errors = forecaster.recent_errors(series, settings.windows)
+        ends = calibrated(forecast[None], errors, quantiles)[0]
+    else:
+        errors = forecaster.recent_errors(
+            series,
+            settings.windows,
+            forecast=lambda origins: forecaster.quantiles(origins, quantiles),
+        )
+        ends = own if not len(errors) else calibrated(own[None], errors, quantiles)[0]
+    if len(errors) and np.isfinite(ends).all():
+        return ends
+    few = f"of {fewest(levels)} windows that it needs the file has less"
+    found = f"{series.name} {len(errors)}"
+    if own is not None:
+        notes.add(f"interval not calibrated, {few}", found)
+        return in_order(own, quantiles)
+    notes.add(f"no interval, {few}", found)
+    return np.where(np.isfinite(ends), ends, np.nan)
 
 
 def request(run: RunFolder, input: Path) -> dict[str, Any]:
@@ -165,4 +215,5 @@ def served(run: RunFolder) -> Served:
         scale=stored_scale(run),
         past=_past(config, facts["step"]),
         covariates_example=np.array(example.get("covariates", [])),
+        levels=config.interval_levels if config.model.head != "point" else (),
     )

@@ -13,10 +13,16 @@ import pandas as pd
 import tensorflow as tf
 import tensorflow.experimental.numpy as tnp
 
-from moe_apps.models.forecasting.window_scaling import window_statistics
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.calendar import cycles_of, features_of_seconds, step_seconds
 from moe_apps.pipelines.forecasting.covariates import NO_COVARIATES, Scale
+from moe_apps.pipelines.forecasting.intervals import asked_quantiles
+from moe_apps.pipelines.forecasting.served_history import (
+    checked,
+    fill_missing,
+    prepared,
+    scaled_history,
+)
 
 RULES = (
     "Of a longer history the last look_back points are used; a shorter one is used as it is.",
@@ -40,6 +46,11 @@ OUTPUTS = {
     "that each expert had over the history; 1 in sum over the experts of a layer",
 }
 
+END = (
+    "[batch, horizon] float32: {} end of the {} % interval, as the model says it by itself, in the "
+    "history's unit"
+)
+
 
 def served_forecaster(
     model: Any,
@@ -54,6 +65,7 @@ def served_forecaster(
     scale: Scale = NO_COVARIATES,
     past: Sequence[int] = (),
     covariates_example: npt.NDArray[np.floating] | None = None,
+    levels: Sequence[float] = (),
 ) -> Served:
     """Join a model with the preparation of raw series, as functions of TensorFlow tensors.
 
@@ -61,6 +73,7 @@ def served_forecaster(
     training horizon, for callers that cannot send a scalar (rows in TensorFlow Serving's REST
     interface, batching in the server); `explain(history, horizon)` adds `expert_shares` where
     the model has routed experts. A model that knows the calendar has the input `start` too.
+    With `levels` all give `lower_80`, `upper_80` and so on beside `forecast`.
 
     Every series is scaled by its own history whether or not the model normalises too: a model
     trained on series scaled as a whole has no scaler for a series it never saw, and its released
@@ -78,6 +91,7 @@ def served_forecaster(
         scale: of the covariates that it knows.
         past: features of `known` that count up to the history's end only.
         covariates_example: `[batch, time + horizon, columns]`, of the example.
+        levels: intervals in percent that a model with a head gives, by its own quantiles.
 
     Example:
         >>> from moe_apps.models.forecasting import TimeMoE
@@ -95,6 +109,8 @@ def served_forecaster(
     columns = len(scale.mean)
     dated = getattr(model, "known_features", 0) > columns and calendar
     experts = model.num_experts
+    ends = [f"{side}_{level:g}" for level in levels for side in ("lower", "upper")]
+    forecasts = ["forecast", *ends]
 
     def known(beside: Mapping[str, Any], history: Any, horizon: Any) -> tuple[Any, ...]:
         time, parts = tf.shape(history)[1], []
@@ -116,15 +132,18 @@ def served_forecaster(
         return None, tf.where(behind, 0.0, features)
 
     def forecast(history: Any, horizon: Any, beside: Mapping[str, Any]) -> dict[str, Any]:
-        scaled, unscaled = _prepared(history, look_back)
+        scaled, unscaled = prepared(history, look_back)
         seen = known(beside, scaled, horizon)
-        return {"forecast": unscaled(model.forecast(scaled, horizon, *seen))}
+        if not levels:
+            return {"forecast": unscaled(model.forecast(scaled, horizon, *seen))}
+        found = model.quantiles(scaled, horizon, (0.5, *asked_quantiles(levels)), *seen)
+        return {name: unscaled(found[..., place]) for place, name in enumerate(forecasts)}
 
     def shares(history: Any, beside: Mapping[str, Any]) -> dict[str, Any]:
         if not experts:
             return {}
         filled, observed = fill_missing(history)
-        scaled = _scaled(filled[:, -look_back:])[0]
+        scaled = scaled_history(filled[:, -look_back:])[0]
         weights = tf.reduce_sum(model.routing(scaled, *known(beside, scaled, 1)), axis=1)
         weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)  # (batch, layers, experts)
         return {"expert_shares": tf.where(observed[..., None], weights, np.nan)}
@@ -140,21 +159,22 @@ def served_forecaster(
         inputs["covariates"] = tf.TensorSpec(shape, tf.float32, name="covariates")
 
     def serving_default(given: dict[str, Any]) -> dict[str, Any]:
-        given = _checked(given)
+        given = checked(given)
         return forecast(given["history"], given["horizon"], given)
 
     def fixed_horizon(given: dict[str, Any]) -> dict[str, Any]:
-        given = _checked({**given, "horizon": steps})
-        answer = forecast(given["history"], steps, given)["forecast"]
-        return {"forecast": tf.ensure_shape(answer, (None, steps))}
+        given = checked({**given, "horizon": steps})
+        answer = forecast(given["history"], steps, given)
+        return {name: tf.ensure_shape(one, (None, steps)) for name, one in answer.items()}
 
     def explain(given: dict[str, Any]) -> dict[str, Any]:
-        given = _checked(given)
+        given = checked(given)
         history, horizon = given["history"], given["horizon"]
         return {**forecast(history, horizon, given), **shares(history, given)}
 
     without_horizon = {name: spec for name, spec in inputs.items() if name != "horizon"}
     outputs = {name: text for name, text in OUTPUTS.items() if experts or name == "forecast"}
+    outputs |= {name: END.format(*name.split("_")) for name in ends}
     example = {
         "history": np.atleast_2d(history_example).astype(np.float32),
         "horizon": np.array(horizon, np.int32),
@@ -183,51 +203,6 @@ def served_forecaster(
     )
 
 
-def fill_missing(history: Any) -> tuple[Any, Any]:
-    """Fill as the reader does: by the last observed value, at the beginning by the first.
-
-    Args:
-        history: float32 `[batch, time]`; NaN and infinities count as missing.
-
-    Returns:
-        The filled history, 0 in series without any observed value, and `[batch, 1]` whether
-        there is one.
-
-    Example:
-        >>> fill_missing(tf.constant([[np.nan, 1.0, np.nan, 3.0]]))[0].numpy().tolist()
-        [[1.0, 1.0, 1.0, 3.0]]
-    """
-    observed = tf.math.is_finite(history)
-    time = tf.shape(history)[1]
-    position = tf.range(time)
-    # Observed values to the front, in order; a point takes the last of those up to it.
-    order = tf.argsort(tf.where(observed, position, position + time), axis=1)
-    values = tf.gather(history, order, batch_dims=1)
-    latest = tf.maximum(tf.cumsum(tf.cast(observed, tf.int32), axis=1) - 1, 0)
-    known = tf.reduce_any(observed, axis=1, keepdims=True)
-    return tf.where(known, tf.gather(values, latest, batch_dims=1), 0.0), known
-
-
-def _prepared(history: Any, look_back: int) -> tuple[Any, Callable[[Any], Any]]:
-    """What the model gets, and how its answer becomes one in the units of the history."""
-    filled, known = fill_missing(history)
-    scaled, unscaled = _scaled(filled[:, -look_back:])
-    return scaled, lambda values: tf.where(known, unscaled(values), np.nan)
-
-
-def _scaled(history: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """The history with mean 0 and standard deviation 1, and how to go back.
-
-    In two steps: float32 sums over values far from 0, or squares of huge or tiny ones, would lose
-    what varies.
-    """
-    centre = tf.reduce_mean(history, axis=1, keepdims=True)
-    size = tf.reduce_max(tf.abs(history - centre), axis=1, keepdims=True)
-    unit = tf.math.divide_no_nan(history - centre, size)  # within [-1, 1]
-    mean, scale = window_statistics(unit)
-    return (unit - mean) / scale, lambda values: (values * scale + mean) * size + centre
-
-
 def _signature(
     answer: Callable[[dict[str, Any]], dict[str, Any]], inputs: Mapping[str, tf.TensorSpec]
 ) -> Callable[..., Any]:
@@ -240,35 +215,6 @@ def _signature(
     named = inspect.Signature([inspect.Parameter(name, kind) for name in inputs])
     run.__signature__ = named  # type: ignore[attr-defined]
     return tf.function(run, input_signature=list(inputs.values()), autograph=False)
-
-
-def _checked(given: dict[str, Any]) -> dict[str, Any]:
-    history, horizon = _checked_history(given["history"]), given["horizon"]
-    if not isinstance(horizon, int):
-        horizon = _checked_horizon(horizon)
-    given = {**given, "history": history, "horizon": horizon}
-    if "covariates" in given:
-        check = tf.debugging.assert_equal(
-            tf.shape(given["covariates"])[1],
-            tf.shape(history)[1] + horizon,
-            "covariates must have as many time steps as history and horizon together",
-        )
-        with tf.control_dependencies([check]):
-            given["covariates"] = tf.identity(given["covariates"])
-    return given
-
-
-def _checked_history(history: Any) -> Any:
-    message = "history must have at least 1 series and 1 time step"
-    check = tf.debugging.assert_greater_equal(tf.size(history), 1, message)
-    with tf.control_dependencies([check]):
-        return tf.identity(history)
-
-
-def _checked_horizon(horizon: Any) -> Any:
-    check = tf.debugging.assert_greater_equal(horizon, 1, "horizon must be at least 1")
-    with tf.control_dependencies([check]):
-        return tf.identity(horizon)
 
 
 def _without_drops(model: Any) -> keras.Model:

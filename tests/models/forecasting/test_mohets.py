@@ -103,7 +103,7 @@ def test_patches_there_and_back_keep_the_order_of_time():
     assert tokens.shape == (2, 3, 8)
     apart = np.abs(tokens[1] - tokens[1, :1]).max(axis=-1)
     assert apart[1] > 0.1 and apart[2] < 1e-5  # the value is in the second patch alone
-    assert tuple(decoder(ops.convert_to_tensor(tokens)).shape) == (2, 12)
+    assert tuple(decoder(ops.convert_to_tensor(tokens)).shape) == (2, 12, 1)
 
 
 def test_forecasts_agree_in_every_mode(make_mohets, window, mode):

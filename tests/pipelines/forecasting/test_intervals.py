@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moe_apps.pipelines.forecasting.intervals import (
-    conformal_quantiles,
-    fewest,
+from moe_apps.pipelines.forecasting.interval_scores import (
+    head_scores,
     interval_scores,
     with_recent_errors,
 )
+from moe_apps.pipelines.forecasting.intervals import GRID, calibrated, conformal_quantiles, fewest
 from moe_apps.pipelines.forecasting.windows import make_windows, split
 
 LOOK_BACK, HORIZON = 5, 3
@@ -97,3 +97,36 @@ def test_crps_and_width_of_noise_are_those_of_a_normal_distribution(numbered):
 def test_too_few_earlier_windows_are_counted(data):
     found = interval_scores(nothing, data, [95], windows=20)
     assert found["without"] == len(data.test)
+
+
+def test_wrong_quantiles_are_put_right_by_their_own_errors():
+    """Forecast quantiles of half the spread, to the left of it, and of another form."""
+    random = np.random.default_rng(2)
+    asked = [0.1, 0.5, 0.9]
+    size = random.choice([1.0, 5.0], size=(4000, 1))  # known to the forecaster
+    target = size * random.normal(size=(4000, 1))
+    forecast = np.stack([size * (-0.6 - 1), 0 * size - 1, size * 0.6 - 1], axis=-1)
+    errors = (target[..., None] - forecast)[:2000]
+    low, middle, high = np.moveaxis(calibrated(forecast[2000:], errors, asked), -1, 0)
+    inside = ((low <= target[2000:]) & (target[2000:] <= high)).mean()
+    assert 0.77 < inside < 0.83 and (low <= middle).all() and (middle <= high).all()
+    width = (high - low)[:, 0]
+    wide = size[2000:, 0] > 1
+    assert width[wide].mean() > width[~wide].mean() + 3  # what it knew is kept
+
+
+def test_quantiles_of_a_head_are_scored_with_and_without_calibration(data):
+    from scipy.stats import norm
+
+    asked = [*(0.1, 0.9), *GRID]
+
+    def half(batch):  # half the spread of the training part, a sixth of that of the test part
+        shape = (*batch.target.shape, len(asked))
+        return np.broadcast_to(0.5 * norm.ppf(asked), shape).astype("float32")
+
+    found = head_scores(half, data, [80], windows=100, renewed=5)
+    assert abs(found["conformal"]["levels"]["80"]["coverage"] - 80) < 4
+    assert found["none"]["levels"]["80"]["coverage"] < 45
+    assert found["conformal"]["crps"] < found["none"]["crps"]
+    few = head_scores(half, data, [80], windows=3)
+    assert few["conformal"] == few["none"]  # too few errors: its own quantiles are what there is

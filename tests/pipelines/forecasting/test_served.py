@@ -10,7 +10,7 @@ import tensorflow as tf
 from moe_apps.models.forecasting import TimeMoE
 from moe_apps.pipelines.domain import Served
 from moe_apps.pipelines.forecasting.panel import fill_missing as readers_rule
-from moe_apps.pipelines.forecasting.served import fill_missing
+from moe_apps.pipelines.forecasting.served_history import fill_missing
 from tiny_forecaster import HORIZON, LOOK_BACK, history, served, tiny_forecaster
 
 Forecast = Callable[[Any, int], np.ndarray]

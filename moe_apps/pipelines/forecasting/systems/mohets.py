@@ -17,7 +17,7 @@ BLOCK = 24
 """Steps of a call in the released code: three patches of 8, or one and a half of 16."""
 
 SIZES = ("num_layers", "num_heads", "num_key_heads", "hidden_dim", "intermediate_dim", "patch")
-OPTIONS = ("k", "balance_loss_weight", "dropout", "drop_path", "scaled_init", "one_shot")
+OPTIONS = ("k", "balance_loss_weight", "dropout", "drop_path", "scaled_init", "one_shot", "head")
 
 
 class MoHETSSystem(ForecastingSystem):
@@ -39,13 +39,15 @@ class MoHETSSystem(ForecastingSystem):
             known_features=known_features,
             num_experts=settings.num_experts,
             dispatch=settings.dispatch,
+            levels=settings.quantiles,
             dtype=precision(config.train),
             **{name: size for name, size in chosen.items() if size is not None},
             **{name: getattr(settings, name) for name in OPTIONS},
         )
 
     def compile(self, model: Any, config: ForecastingConfig, batches_per_epoch: int) -> None:
-        loss = ObservedError("huber", ahead=model.steps, weight_behind=config.model.weight_behind)
+        where = {"ahead": model.steps, "weight_behind": config.model.weight_behind}
+        loss = model.spread.loss(**where) if model.spread else ObservedError("huber", **where)
         compile_model(
             model,
             config.train,

@@ -19,11 +19,12 @@ class ForecastingSystem(ABC):
 
     `model.forecast(history, horizon, mask, known)` gives `(batch, horizon)`, and
     `model.routing(history, mask, known)` `(batch, tokens, layers, experts)`, tokens being the
-    points of the history or one for the whole window.
+    points of the history or one for the whole window. A model with a head has `spread` and
+    `quantiles` too (see `WithHead`).
 
     Attributes:
         title: Name for people.
-        loss_name: What its training minimises, for the figure.
+        loss_name: What its training minimises where it has no head.
         starts_fitted: Whether a model forecasts well before any training; then the start is kept
             where no epoch is better.
     """
@@ -31,6 +32,13 @@ class ForecastingSystem(ABC):
     title: ClassVar[str]
     loss_name: ClassVar[str]
     starts_fitted: ClassVar[bool] = False
+
+    def loss_of(self, config: ForecastingConfig) -> str:
+        """What the training of these settings minimises, for the figure."""
+        heads = {"quantile": "pinball loss", "student_t": "negative log-likelihood"}
+        if config.model.head in heads:
+            return f"{heads[config.model.head]}, balance loss included"
+        return self.loss_name
 
     def build(
         self, config: ForecastingConfig, season: int, known_features: int = 0, dense: bool = False
