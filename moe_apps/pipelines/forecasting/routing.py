@@ -1,4 +1,4 @@
-"""Which expert took what: shares by hour of day, weekday and series."""
+"""Which expert took what: shares by hour of day, weekday, season and series."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from moe_apps.pipelines.forecasting.windows import Batch, WindowedPanel, Windows
 FloatArray = npt.NDArray[np.floating]
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+SEASONS = ("Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov")
 
 
 def routing_summary(
@@ -35,10 +36,10 @@ def routing_summary(
         `load` `[layers][experts]`: share of (point, choice) pairs; `load_entropy` `[layers]`:
         entropy of the load over its maximum, 1 when all experts are equally busy;
         `active_experts`: mean number per point and layer; `points`; and under `by_hour`,
-        `by_weekday` (where the time step is fine enough) and `by_series` a dict of group name to
-        weight shares `[layers][experts]`; and `specialisation`, by factor and layer: the mutual
-        information of factor and expert over the entropy of the experts, 0 for none; and
-        `control`, the same with shuffled labels (see `ShuffledControl`).
+        `by_weekday`, `by_season` (where the time step is fine enough) and `by_series` a dict of
+        group name to weight shares `[layers][experts]`; and `specialisation`, by factor and layer:
+        the mutual information of factor and expert over the entropy of the experts, 0 for none;
+        and `control`, the same with shuffled labels (see `ShuffledControl`).
     """
     groups: dict[str, dict[str, FloatArray]] = {}
     chosen: Any = 0
@@ -63,8 +64,9 @@ def routing_summary(
     }
     for factor, totals in groups.items():
         ordered = dict(sorted(totals.items())) if factor == "hour" else totals
-        if factor == "weekday":
-            ordered = {day: totals[day] for day in WEEKDAYS if day in totals}
+        for named, order in ("weekday", WEEKDAYS), ("season", SEASONS):
+            if factor == named:
+                ordered = {one: totals[one] for one in order if one in totals}
         stacked = np.stack(list(ordered.values()))  # (groups, layers, experts)
         shares = stacked / stacked.sum(axis=-1, keepdims=True)
         summary[f"by_{factor}"] = dict(zip(ordered, shares.tolist(), strict=True))
@@ -98,6 +100,8 @@ def _weights_with_labels(
                 labels["hour"] = np.array([f"{hour:02d}" for hour in hours], dtype=object)
             if step <= pd.Timedelta(days=1):
                 labels["weekday"] = np.array(WEEKDAYS, dtype=object)[times.day_of_week[points]]
+            if step <= pd.Timedelta(days=92):
+                labels["season"] = np.array(SEASONS, dtype=object)[times.month[points] % 12 // 3]
         yield weights, labels
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from moe_apps.pipelines.forecasting.panel import Panel, Series
-from moe_apps.pipelines.forecasting.routing import routing_summary
+from moe_apps.pipelines.forecasting.routing import _specialisation, routing_summary
+from moe_apps.pipelines.forecasting.shuffled_control import ShuffledControl
 from moe_apps.pipelines.forecasting.windows import make_windows, split
 
 LOOK_BACK = 24
@@ -86,3 +87,45 @@ def test_shuffled_labels_tell_what_is_known_from_what_is_not(data):
         assert chance["control"][factor]["p_value"][0] > 0.01
         # With few points a group, chance alone looks like knowledge: that is what it is for.
         assert 0 < chance["control"][factor]["shuffled"][0] < 0.3
+
+
+def test_experts_for_winter_and_for_a_series_are_told_from_chance():
+    """Two daily series of 2500 days whose values are the numbers of their rows."""
+    start, rows = pd.Timestamp("2018-01-01"), np.arange(2500.0)
+    both = tuple(Series(name, start, rows, np.ones(2500, bool)) for name in "ab")
+    panel = Panel(both, pd.offsets.Day())
+    data = make_windows(panel, split(panel, test_fraction=0.28), LOOK_BACK, 4)
+    months = panel.times(both[0]).month.to_numpy()
+
+    def winter(batch):
+        row = batch.target[:, 0] * data.std[0] + data.mean[0]
+        return np.isin(months[np.round(row).astype(int)], (12, 1, 2))
+
+    def read(choose):
+        def routing(batch):  # of windows as a whole
+            return np.eye(2)[choose(batch).astype(int)][:, None, None, :]
+
+        return routing_summary(routing, data.test, data)
+
+    summary = read(winter)
+    assert list(summary["by_season"]) == ["Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov"]
+    assert summary["by_season"]["Dec-Feb"] == [[0.0, 1.0]]
+    assert summary["by_season"]["Jun-Aug"] == [[1.0, 0.0]]
+    assert summary["control"]["season"]["p_value"] == [1 / 200]
+    assert summary["control"]["series"]["p_value"][0] > 0.05
+    of_series = read(lambda batch: batch.series == 1)
+    assert of_series["control"]["series"]["p_value"] == [1 / 200]
+    assert of_series["control"]["season"]["p_value"][0] > 0.05
+
+
+def test_what_only_lasts_is_no_knowledge():
+    """An expert that takes turns of 40 days by chance knows no season, though turns are long."""
+    random = np.random.default_rng(3)
+    labels = np.repeat(["winter", "spring", "summer", "autumn"], 90)
+    small = 0
+    for _ in range(20):
+        expert = np.repeat(random.integers(0, 2, 9), 40)
+        control = ShuffledControl(1)
+        control.add(np.eye(2)[expert][:, None, :], {"season": labels})
+        small += control.result(_specialisation)["season"]["p_value"][0] <= 0.05
+    assert small < 20  # single labels in random order would find it every time
