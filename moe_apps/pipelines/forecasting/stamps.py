@@ -18,6 +18,8 @@ _TIME_NAME = re.compile(
     r"(?:^|[^a-z])(?:date|time|datetime|timestamp|ds|period|day|week|month|quarter|year)(?:[^a-z]|$)"
 )
 
+_OFFSET = r"[T ]\d{1,2}(?::?\d{2}){0,2}(?:\.\d+)?\s*(Z|[+-]\d{2}(?::?\d{2})?)$"
+
 
 @dataclass(frozen=True)
 class TimeColumn:
@@ -35,10 +37,12 @@ def find_times(table: Table, named: str | None = None) -> TimeColumn:
     whole numbers, and those whose name says time (date, time, ds, timestamp, ...) before others.
     Whole numbers count only under such a name, as years, YYYYMMDD, or seconds or milliseconds
     since 1970. Dates of slashes or dots are read month first where that fits every row, else
-    day first. A time zone is kept; mixed offsets are turned into UTC.
+    day first. A time zone is kept; offsets that change in the course of time, as those of one zone
+    do, are turned into UTC.
 
     Raises:
-        DataError: no such column, none found, or a cell that is no time stamp (row is named).
+        DataError: no such column, none found, a cell that is no time stamp, or time zones that are
+            mixed (the row is named).
 
     >>> from pathlib import Path
     >>> frame = pd.DataFrame({"a": [1.5, 2.5], "when": ["1990/1/1 0:00", "1990/1/13 0:00"]})
@@ -71,8 +75,39 @@ def find_times(table: Table, named: str | None = None) -> TimeColumn:
         said = "a blank" if pd.isna(cell) else f"'{cell}'"
         raise table.error(f"column '{column}': found {said}, expected a time stamp", row)
     if times.tz is not None:
+        _check_zones(table, column, times)
         notes.append(f"time stamps are in the time zone {times.tz}")
     return TimeColumn(column, times.as_unit("us"), tuple(notes))
+
+
+def _check_zones(table: Table, column: str, times: pd.DatetimeIndex) -> None:
+    """Refuse stamps with and without an offset, and two offsets at one moment."""
+    if str(times.tz) != "UTC" or not table.is_text(column):
+        return  # one offset all through
+    text = table.frame[column].astype("string").str.strip()
+    offsets = text.str.extract(_OFFSET, expand=False).str.replace("Z", "+00").str.replace(":", "")
+    without = offsets.isna().to_numpy()
+    if without.all():  # written in another way; pandas has read them all
+        return
+    if without.any():
+        row = int(without.argmax())
+        raise table.error(
+            f"column '{column}': '{text.iloc[row]}' has no time zone, "
+            f"'{text.iloc[int((~without).argmax())]}' has one; give all or none",
+            row,
+        )
+    same = pd.DataFrame({"moment": times, "offset": offsets.str.ljust(5, "0").to_numpy()})
+    kinds = same.drop_duplicates()
+    again = kinds[kinds["moment"].duplicated()]
+    if len(again):
+        row = int(again.index[0])
+        first = int((same["moment"] == same["moment"].iloc[row]).to_numpy().argmax())
+        raise table.error(
+            f"column '{column}': time zones are mixed, one moment stands as '{text.iloc[row]}' "
+            f"and, in row {table.frame.index[first]}, as '{text.iloc[first]}'; bring all rows into "
+            "one zone",
+            row,
+        )
 
 
 def missing_column(name: str, columns: list[str], role: str) -> str:
@@ -97,7 +132,11 @@ def _parse(cells: pd.Series) -> tuple[pd.DatetimeIndex, list[str]]:
         return pd.DatetimeIndex(cells), []
     if types.is_numeric_dtype(cells):
         return _parse_numbers(cells), []
-    text = cells.astype("string").str.strip()
+    # What repeats, as in a file of many series, is read once.
+    places, kinds = pd.factorize(cells)
+    if not len(kinds):
+        return pd.DatetimeIndex([pd.NaT] * len(cells)), []
+    text = pd.Series(kinds).astype("string").str.strip()
     sample = next(iter(text.dropna()), "")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on the day-first guess: both orders are tried on purpose
@@ -106,9 +145,11 @@ def _parse(cells: pd.Series) -> tuple[pd.DatetimeIndex, list[str]]:
     read = {name: _read(text, name) for name in ("ISO8601", *formats)}
     best = max(read, key=lambda name: _count(read[name]))
     tied = [f for f in {month_first, day_first} if f and _count(read[f]) == _count(read[best])]
+    # A blank has place -1: the last.
+    times = pd.DatetimeIndex(read[best].insert(len(kinds), pd.NaT).take(places))
     if best in tied and len(tied) > 1:
-        return read[best], ["dates fit month first and day first, and were read month first"]
-    return read[best], []
+        return times, ["dates fit month first and day first, and were read month first"]
+    return times, []
 
 
 def _count(times: pd.DatetimeIndex) -> int:
