@@ -79,7 +79,8 @@ def read_panel(
     notes = Notes()
     times, time_name = None, None
     if time_column != NO_TIME:
-        table = Table(table.path, table.frame.dropna(how="all"))
+        if table.frame.isna().all(axis=1).any():  # or a large file would be copied for nothing
+            table = Table(table.path, table.frame.dropna(how="all"))
         found = find_times(table, time_column)
         times, time_name = found.times, found.name
         notes.sentences.extend(found.notes)

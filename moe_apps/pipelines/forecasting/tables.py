@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pandas.api import types
 
 from moe_apps.errors import DataError
@@ -17,6 +20,9 @@ from moe_apps.errors import DataError
 _PARQUET = {".parquet", ".pq"}
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?")
 _BLANK = {"", "na", "n/a", "nan", "null", "none", "<na>"}
+
+ROWS_AT_ONCE = 1_000_000
+"""A longer file is read in parts of as many rows, with its text as numbers of what stands there."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,13 @@ def load_table(path: str | Path) -> Table:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
+    file = pq.ParquetFile(path)
+    if file.metadata.num_rows > ROWS_AT_ONCE:
+        text = [one.name for one in file.schema_arrow if _is_text(one.type)]
+        table = pq.read_table(path, read_dictionary=text)
+        frame = table.to_pandas(split_blocks=True, self_destruct=True)
+    else:
+        frame = pd.read_parquet(path)
     if frame.index.name is not None or isinstance(frame.index, pd.DatetimeIndex):
         frame = frame.reset_index()
     frame.columns = frame.columns.astype(str)
@@ -120,7 +132,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
+    """The file, with columns named `as_text` not taken for numbers."""
     with path.open(encoding="utf-8-sig") as file:
         header, first = file.readline(), file.readline()
     if "\0" in header + first:
@@ -129,7 +142,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     decimal_comma = separator != "," and re.search(r"(^|[;\t|])\s*-?\d+,\d+\s*([;\t|]|$)", first)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(
+        reader = pd.read_csv(
             path,
             sep=separator,
             decimal="," if decimal_comma else ".",
@@ -138,7 +151,53 @@ def _read_csv(path: Path) -> pd.DataFrame:
             skip_blank_lines=False,
             skipinitialspace=True,
             low_memory=False,
+            chunksize=ROWS_AT_ONCE,
+            dtype=dict.fromkeys(as_text, "str"),
         )
+        with reader:
+            parts = [next(reader, pd.DataFrame())]
+            for part in reader:
+                parts.append(_compact(part))
+    mixed = [] if as_text else _mixed(parts)
+    if mixed:
+        return _read_csv(path, mixed)
+    frame = parts[0] if len(parts) == 1 else _joined([_compact(parts[0]), *parts[1:]])
     frame.columns = frame.columns.astype(str).str.strip()
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     return frame
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _compact(part: pd.DataFrame) -> pd.DataFrame:
+    """Text that repeats, such as ids and time stamps, as numbers of what stands there."""
+    repeats = [
+        name
+        for name, cells in part.items()
+        if types.is_string_dtype(cells) and 2 * cells.nunique() <= len(cells)
+    ]
+    return part.astype(dict.fromkeys(repeats, "category"))
+
+
+def _mixed(parts: list[pd.DataFrame]) -> list[str]:
+    """Columns that are numbers in one part and text in another: what looked like 1 may be 001."""
+    filled = [part.dropna(axis=1, how="all") for part in parts]
+    found = []
+    for name in parts[0].columns:
+        kinds = {types.is_numeric_dtype(part[name]) for part in filled if name in part}
+        if len(kinds) > 1:
+            found.append(name)
+    return found
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    columns = {}
+    for name in parts[0].columns:
+        cells = [part[name] for part in parts]
+        if all(isinstance(one.dtype, pd.CategoricalDtype) for one in cells):
+            columns[name] = pd.Series(types.union_categoricals(cells))
+        else:
+            columns[name] = pd.concat(cells, ignore_index=True)
+    return pd.DataFrame(columns)

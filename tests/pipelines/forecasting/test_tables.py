@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from moe_apps.errors import DataError
+from moe_apps.pipelines.forecasting import tables
+from moe_apps.pipelines.forecasting.readers import read_panel
 from moe_apps.pipelines.forecasting.tables import load_table
 
 Csv = Callable[..., Path]
@@ -100,3 +102,40 @@ def test_no_file_and_no_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("not parquet")
     with pytest.raises(DataError, match=r"a\.parquet: cannot be read as a table"):
         load_table(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_long_file_is_read_in_parts_to_the_same_end(suffix, tmp_path, monkeypatch):
+    days = pd.date_range("2024-01-01", periods=30).astype(str)
+    random = np.random.default_rng(0)
+    parts = [
+        pd.DataFrame({"shop": name, "day": days, "sales": random.normal(size=30).round(3)})
+        for name in ("north", "south", "east")
+    ]
+    frame = pd.concat(parts, ignore_index=True).assign(remark=[f"r{i}" for i in range(90)])
+    frame.loc[[3, 70], "sales"] = np.nan
+    path = tmp_path / f"sales.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path, index=False)
+    whole = read_panel(path)
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 25)
+    table = load_table(path)
+    assert str(table.frame["shop"].dtype) == "category"
+    assert table.frame.index[-1] == len(frame) + (suffix == "csv")
+    parted = read_panel(path)
+    assert [s.name for s in parted.series] == ["north", "south", "east"]
+    assert parted.digest() == whole.digest() and parted.notes == whole.notes
+
+
+def test_what_looks_like_a_number_in_one_part_stays_the_text_it_is(tmp_path, monkeypatch):
+    rows = ["shop,day,sales"]
+    for name in ("001", "002", "a3"):
+        rows += [f"{name},2024-01-{day:02d},{day}" for day in range(1, 11)]
+    path = tmp_path / "sales.csv"
+    path.write_text("\n".join(rows))
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 10)
+    panel = read_panel(path, id_columns=["shop"])
+    assert [series.name for series in panel.series] == ["001", "002", "a3"]
+    rows[25] = "a3,2024-01-05,many"
+    path.write_text("\n".join(rows))
+    with pytest.raises(DataError, match=r"row 26, column 'sales': found 'many'"):
+        read_panel(path, id_columns=["shop"])
