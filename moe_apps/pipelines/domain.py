@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from moe_apps.errors import ConfigError, DataError
 from moe_apps.pipelines.config import RunConfig
@@ -15,6 +15,8 @@ from moe_apps.pipelines.run_folder import RunFolder
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from moe_apps.pipelines.training import OnEpoch, TrainingResult
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ class Domain(ABC):
         sample: What it trains on when no data are given.
         headline: Key of `metrics["test"]` by which model, dense twin and baselines are compared.
         higher_is_better: Whether a higher headline figure is the better one.
+        monitor: Value of an epoch, on the validation part, by which `tune` judges; it has to mean
+            the same for all settings.
+        monitor_mode: Whether a good one is small (`min`) or large (`max`).
+        search_space: What `tune` searches by default; see `tuning.space.load_space`.
         fine_tunes: Whether `train` starts from the weights of `run.origin`, where there is one.
     """
 
@@ -99,6 +105,9 @@ class Domain(ABC):
     sample: ClassVar[str]
     headline: ClassVar[str]
     higher_is_better: ClassVar[bool] = False
+    monitor: ClassVar[str] = ""
+    monitor_mode: ClassVar[Literal["min", "max"]] = "min"
+    search_space: ClassVar[Mapping[str, Any]] = {}
     fine_tunes: ClassVar[bool] = False
 
     def describe(self) -> dict[str, Any]:
@@ -121,6 +130,17 @@ class Domain(ABC):
         `routing`, `parameters` (`total`, `active`), `timing` and `data`.
         On Ctrl-C a checkpoint is left and `KeyboardInterrupt` goes on.
         """
+
+    def train_only(self, config: Any, run: RunFolder, on_epoch: OnEpoch) -> TrainingResult:
+        """Train the model alone: no baselines, no twin, no look at the test part.
+
+        Args:
+            config: The settings.
+            run: A folder that is started; it gets the history and the checkpoint.
+            on_epoch: Called after each epoch with its values, among them `monitor`; what it
+                raises ends the training.
+        """
+        raise ConfigError(f"the domain {self.name} cannot be tuned")
 
     @abstractmethod
     def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import subprocess
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from typing import Any
 
 from moe_apps import __version__
 
@@ -32,6 +35,54 @@ def describe_environment() -> dict[str, str]:
         "Memory": f"{memory:.0f} GiB",
         "System": platform.platform(),
     }
+
+
+def full_environment() -> dict[str, Any]:
+    """Return what a run can be made again with.
+
+    Returns:
+        `environment` as above, `git` (see `git_state`; `None` outside of any repository) and
+        `packages`, the version of every installed one by name.
+
+    Example:
+        >>> "numpy" in full_environment()["packages"]
+        True
+    """
+    found = {one.name.lower(): one.version for one in distributions() if one.name}
+    return {
+        "environment": describe_environment(),
+        "git": git_state(Path(__file__).parent) or git_state(Path.cwd()),
+        "packages": dict(sorted(found.items())),
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return the `commit` of the repository that a folder is in, and whether files are `changed`.
+
+    `None` where there is no repository, no commit or no git.
+
+    Example:
+        >>> git_state(Path("/proc")) is None
+        True
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "changed": bool(changed)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "--no-optional-locks", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(package: str) -> str | None:

@@ -13,6 +13,7 @@ import keras
 import pandas as pd
 
 from moe_apps.errors import RunError
+from moe_apps.layers.routing.trackers import RoutingTracker
 from moe_apps.pipelines.atomic_files import written_whole
 from moe_apps.pipelines.checkpoint import Checkpoint, TrainingState, averaged_weights
 from moe_apps.pipelines.progress import TrainingProgress
@@ -87,7 +88,8 @@ class EpochEnd(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def _row(self, epoch: int, logs: Mapping[str, float]) -> dict[str, float]:
-        row = {name: float(value) for name, value in logs.items()}
+        silent = self._silent()
+        row = {name: float(value) for name, value in logs.items() if name not in silent}
         if not math.isfinite(row["loss"]):
             raise RunError(
                 f"the training loss became {row['loss']} in epoch {epoch}: lower "
@@ -96,6 +98,11 @@ class EpochEnd(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         seconds = time.monotonic() - self.epoch_started
         return {"epoch": epoch, **row, "learning_rate": rate, "seconds": seconds}
+
+    def _silent(self) -> set[str]:
+        """Values of routing trackers that saw nothing, as on JAX: their zeros mean nothing."""
+        trackers = [one for one in self.model.metrics if isinstance(one, RoutingTracker)]
+        return {name for one in trackers if float(one.count) == 0 for name in one.result()}
 
     def _judge(self, row: Mapping[str, float]) -> None:
         """Keep the weights when they are the best so far."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from moe_apps.pipelines.domain import Domain, Served
 from moe_apps.pipelines.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from moe_apps.pipelines.training import OnEpoch, TrainingResult
 
 
 class PackagedDomain(Domain):
     """A domain whose methods are functions of the same names in modules of its package.
 
-    `train` and `evaluate` stand in `pipeline`, `predict` and `request` in `prediction`. They are
+    `train`, `train_only` and `evaluate` stand in `pipeline`, `predict` and `request` in
+    `prediction`. They are
     imported when they are called, so that importing the domain stays light. What only one domain
     has, it adds.
 
@@ -33,6 +37,10 @@ class PackagedDomain(Domain):
 
     def train(self, config: Any, run: RunFolder, resume: bool) -> dict[str, Any]:
         return self._call("pipeline", "train", config, run, resume)
+
+    def train_only(self, config: Any, run: RunFolder, on_epoch: OnEpoch) -> TrainingResult:
+        found: TrainingResult = self._call("pipeline", "train_only", config, run, on_epoch)
+        return found
 
     def evaluate(self, run: RunFolder, data: Path | None) -> dict[str, Any]:
         return self._call("pipeline", "evaluate", run, data)

@@ -119,6 +119,11 @@ class RunFolder:
         return self.path / "history.csv"
 
     @property
+    def environment_file(self) -> Path:
+        """Versions, hardware and code that the run was made with, `environment.json`."""
+        return self.path / "environment.json"
+
+    @property
     def figures(self) -> Path:
         """Folder of the report's figures."""
         return self.path / "figures"

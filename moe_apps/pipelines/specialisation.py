@@ -1,8 +1,8 @@
-"""How much the choice of an expert says of what it is chosen for."""
+"""What gates do over rows: how they share them out, and what that says of the rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,3 +30,27 @@ def specialisation(groups: Sequence[npt.NDArray[np.floating]]) -> float:
         return 0.0
     both, alone = float(entr(joint).sum()), float(entr(joint.sum(axis=1)).sum())
     return max(experts + alone - both, 0.0) / experts
+
+
+def routing_values(weights: Mapping[str, npt.NDArray[np.floating]]) -> dict[str, float]:
+    """Load and entropy of gates, for the values of an epoch.
+
+    Args:
+        weights: Of each gate, `[..., experts]`; what counts is how large a weight is.
+
+    Returns:
+        Under the names of a layer's own tracker: `<gate>/load_<expert>`, the mean share of the
+        expert, and `<gate>/entropy`, the mean entropy of single rows in nats.
+
+    Example:
+        >>> routing_values({"click": np.array([[1.0, 0.0], [0.5, 0.5]])})["click/load_0"]
+        0.75
+    """
+    values: dict[str, float] = {}
+    for gate, found in weights.items():
+        size = np.abs(found.reshape(-1, found.shape[-1]).astype(np.float64))
+        share = size / np.maximum(size.sum(axis=1, keepdims=True), 1e-12)
+        load = share.mean(axis=0)
+        values |= {f"{gate}/load_{expert}": float(part) for expert, part in enumerate(load)}
+        values[f"{gate}/entropy"] = float(entr(share).sum(axis=1).mean())
+    return values

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # MLflow reports its use over the network unless it is told not to.
 NO_TELEMETRY = ("MLFLOW_DISABLE_TELEMETRY", "true")
 
+# Seconds to wait for an answer of a tracking server.
+TIMEOUT, ANSWER_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT", "10"
+PARENT = "mlflow.parentRunId"
+
 
 def tracking_uri() -> str:
     """Return where runs are tracked: MLFLOW_TRACKING_URI, or mlflow.db in the working directory.
@@ -28,9 +32,9 @@ def tracking_uri() -> str:
 
 def quiet_client(uri: str) -> MlflowClient:
     """Return an MLflow client that prints nothing and soon gives up on a dead server."""
-    # By default MLflow retries for many minutes; a training must not wait for its log.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    # By default MLflow tries for many minutes; a training must not wait for its log.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault(TIMEOUT, ANSWER_TIMEOUT)
     # Standard output carries results; MLflow would print addresses there.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault(*NO_TELEMETRY)
@@ -42,17 +46,38 @@ def quiet_client(uri: str) -> MlflowClient:
 
 
 def open_run(
-    client: MlflowClient, domain: str, *, name: str | None = None, run_id: str | None = None
+    client: MlflowClient,
+    domain: str,
+    *,
+    name: str | None = None,
+    run_id: str | None = None,
+    parent: str | None = None,
+    started: int | None = None,
 ) -> str:
-    """Return the id of a running run: `run_id` again, or a new one if it is not there."""
-    return _reopened(client, run_id) or _created(client, domain, name)
+    """Return the id of a running run: `run_id` again, or a new one if it is not there.
+
+    Args:
+        client: Client of the store.
+        domain: Experiment of a new run.
+        name: Its name.
+        run_id: The run to go on with.
+        parent: Id of the run that a new one is part of.
+        started: When a new one began, in milliseconds; by default now.
+    """
+    return _reopened(client, run_id) or _created(client, domain, name, parent, started)
 
 
 def _default_uri() -> str:
     return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
-def _created(client: MlflowClient, domain: str, name: str | None) -> str:
+def _created(
+    client: MlflowClient,
+    domain: str,
+    name: str | None,
+    parent: str | None,
+    started: int | None,
+) -> str:
     experiment = client.get_experiment_by_name(domain)
     if experiment is None:
         experiment_id = client.create_experiment(domain, _artifact_location(client.tracking_uri))
@@ -65,7 +90,10 @@ def _created(client: MlflowClient, domain: str, name: str | None) -> str:
         "mlflow.source.type": "LOCAL",
         "moe_apps.version": __version__,
     }
-    run_id: str = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+    if parent is not None:
+        tags[PARENT] = parent
+    made = client.create_run(experiment_id, started, tags=tags, run_name=name)
+    run_id: str = made.info.run_id
     return run_id
 
 
@@ -77,7 +105,7 @@ def _reopened(client: MlflowClient, run_id: str | None) -> str | None:
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        if error.get_http_status_code() in (400, 404):  # deleted, or never there
             return None
         raise
     return run_id

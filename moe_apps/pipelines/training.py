@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from moe_apps.pipelines.checkpoint import Checkpoint, TrainingState
 
-__all__ = ["TrainSettings", "TrainingResult", "fit", "set_seed"]
+__all__ = ["OnEpoch", "TrainSettings", "TrainingResult", "fit", "set_seed"]
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Called after an epoch with its number, from 1, and its values."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def fit(
     validate: Callable[[], Mapping[str, float]] | None = None,
     monitor: str = "loss",
     mode: Literal["min", "max"] = "min",
-    on_epoch: Sequence[Callable[[int, dict[str, float]], None]] = (),
+    on_epoch: Sequence[OnEpoch] = (),
     resume: bool = False,
     title: str = "training",
 ) -> TrainingResult:

@@ -175,6 +175,7 @@ def _card(
     key = domain.headline
     results = {
         "metric": key,
+        "higher_is_better": domain.higher_is_better,
         "test": (metrics.get("test") or {}).get(key),
         "dense_twin": (metrics.get("dense_twin") or {}).get(key),
         "baselines": {

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from moe_apps.errors import RunError
+from moe_apps.layers import FFNExperts, MoE, TopK
 from moe_apps.pipelines.batches import ShuffledBatches
 from moe_apps.pipelines.checkpoint import Checkpoint
+from moe_apps.pipelines.epoch_end import EpochEnd
 from moe_apps.pipelines.optimisation import compile_model, precision
 from moe_apps.pipelines.training import TrainSettings, fit, set_seed
 
@@ -252,3 +254,15 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(RunError, match=r"epoch-4\.npz: does not fit this model"):
         setup.fit(resume=True)
+
+
+def test_routing_that_was_not_followed_is_no_value():
+    """On JAX, `fit` leaves the metrics of layers at 0; a load of 0 would be a wrong figure."""
+    seen, silent = (MoE(TopK(k=1), FFNExperts(2, 3), name=name) for name in ("seen", "silent"))
+    model = keras.Sequential([keras.Input((2,)), seen, silent])
+    seen.tracker.update_state(load=[0.75, 0.25], entropy=0.5, drop_rate=0.0)
+    end = EpochEnd.__new__(EpochEnd)
+    keras.callbacks.Callback.__init__(end)
+    end.set_model(model)
+    names = {"silent/load_0", "silent/load_1", "silent/entropy", "silent/drop_rate"}
+    assert end._silent() == names

@@ -95,6 +95,7 @@ def test_the_card_tells_names_shapes_results_and_versions(run: RunFolder) -> Non
     assert shares == {"dtype": "float32", "shape": [None, 1, 4]}
     assert content["results"] == {
         "metric": "mae",
+        "higher_is_better": False,
         "test": 0.5,
         "dense_twin": None,
         "baselines": {"zero": 2.0},

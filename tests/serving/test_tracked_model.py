@@ -121,22 +121,27 @@ def test_mlflow_models_serve_answers(
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_each_run_becomes_a_version(run: RunFolder, store: str) -> None:
+def test_each_run_becomes_one_version(run: RunFolder, store: str) -> None:
     client = quiet_client(store)
-    count = len(client.search_model_versions("name = 'tiny'"))
     tracked_model.log(run)
-    assert len(client.search_model_versions("name = 'tiny'")) == count + 1
+    [version] = client.search_model_versions("name = 'tiny'")
+    assert not tracked_model.log(run)
+    assert len(client.search_model_versions("name = 'tiny'")) == 1
+    assert version.tags["metric"] == "mae" and version.tags["value"] == "0.5"
+    assert client.get_registered_model("tiny").aliases == {"champion": version.version}
 
 
 def test_a_failure_is_one_warning(
     run: RunFolder, store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    details = run.read_details()
+    with tracked("tiny", uri=store) as tracker:
+        details = {**run.read_details(), "mlflow_run": tracker.run_id}
 
     def fail(*_: object) -> None:
         raise OSError("No space left on device\nand more")
 
     monkeypatch.setattr(tracked_model, "_save", fail)
+    monkeypatch.setattr(RunFolder, "read_details", lambda self: details)
     with caplog.at_level(logging.WARNING, "moe_apps"):
         tracked_model.log(run)
     [record] = caplog.records

@@ -82,7 +82,8 @@ class ExpertPath(keras.layers.Layer):
                 if self.kind == "modulation"
                 else FFNExperts(self.num_experts, 4 * features, activation="gelu", **policy)
             )
-            self.moe = MoE(self._router(), bank, name="moe", **policy)
+            # A name of its own: routing is followed by the name of the layer.
+            self.moe = MoE(self._router(), bank, name=f"{self.name}_moe", **policy)
             self.moe.build(input_shape)
         if self.kind != "ffn":
             hidden = (5 + self.k if self.kind == "dense" else 4) * features

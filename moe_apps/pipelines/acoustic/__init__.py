@@ -39,6 +39,12 @@ class Acoustic(PackagedDomain):
     sample = "made recordings of ships of twelve kinds that pass a hydrophone"
     headline = "accuracy"
     higher_is_better = True
+    monitor = "val_loss"
+    search_space: ClassVar[dict[str, Any]] = {
+        "train.learning_rate": {"low": 5e-4, "high": 5e-3, "log": True},
+        "model.num_experts": [4, 8, 16],
+        "model.dropout": {"low": 0.0, "high": 0.4},
+    }
 
     def listen(
         self, run: RunFolder, file: Path | None, device: str | None, pace: float

@@ -20,6 +20,7 @@ from moe_apps.pipelines.acoustic.recordings import Recording, find_recordings
 from moe_apps.pipelines.acoustic.sound_files import resampler
 from moe_apps.pipelines.acoustic.spectra_file import SPECTRA_SUFFIX, read_spectra
 from moe_apps.pipelines.acoustic.splits import PART_NAMES, TEST, TRAIN, VALIDATION, split_recordings
+from moe_apps.pipelines.content_digest import content_digest
 
 Ints = npt.NDArray[np.int64]
 GENERATOR = "built-in generator of ship noise"
@@ -199,6 +200,7 @@ def _facts(
         "source": source,
         "digest": digest(segments),
         "classes": list(classes),
+        "test_digest": _test_digest(segments.take(np.flatnonzero(part == TEST)), recordings),
         "recordings": len(recordings),
         "segments": {
             PART_NAMES[number]: int((part == number).sum())
@@ -225,6 +227,16 @@ def digest(segments: Segments) -> str:
 
 
 def check_backend_of_noise(config: AcousticConfig) -> None:
+def _test_digest(test: Segments, recordings: list[Recording]) -> str:
+    """Of recordings, places and classes, the same for every kind of features."""
+    numbers, place = np.unique(test.recording, return_inverse=True)
+    heard = [
+        (one.name, one.label, one.sound and (one.sound.rate, one.sound.seconds), one.facts)
+        for one in (recordings[number] for number in numbers)
+    ]
+    return content_digest(place, test.start, test.label, heard)
+
+
     """Raise `ConfigError` where noise is asked for on a backend on which it cannot be added."""
     if config.train.augmentation.noise_snr is not None and config.train.backend != "tensorflow":
         raise ConfigError(

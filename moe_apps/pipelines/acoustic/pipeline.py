@@ -31,6 +31,7 @@ from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
+from moe_apps.pipelines.training import OnEpoch, TrainingResult
 
 
 def train(config: AcousticConfig, run: RunFolder, resume: bool) -> dict[str, Any]:
@@ -41,8 +42,7 @@ def train(config: AcousticConfig, run: RunFolder, resume: bool) -> dict[str, Any
     data = acoustic_data(config)  # a mistake in the data stops here, with nothing written
     timing = {"data_seconds": time.perf_counter() - started}
     models = {kind: built(config, kind, data) for kind in kinds(config)}
-    source, digest = data.facts["source"], data.facts["digest"]
-    with tracked_run(config, run, resume, source=source, digest=digest) as tracker:
+    with tracked_run(config, run, resume, data.facts) as tracker:
         trained = {}
         for kind, model in models.items():
             main = kind == "model"
@@ -78,6 +78,22 @@ def train(config: AcousticConfig, run: RunFolder, resume: bool) -> dict[str, Any
         metrics = run.write_metrics(metrics)
         write_page(run, config, data, answers, metrics, main_result.history)
     return metrics
+
+
+def train_only(config: AcousticConfig, run: RunFolder, on_epoch: OnEpoch) -> TrainingResult:
+    """Train the model alone; see `Domain.train_only`."""
+    check_backend(config.train)
+    check_backend_of_noise(config)
+    data = acoustic_data(config)
+    return train_network(
+        built(config, "model", data),
+        "model",
+        config,
+        data,
+        checkpoint=run.checkpoint / "model",
+        history_file=run.history_file,
+        on_epoch=(on_epoch,),
+    )
 
 
 def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:

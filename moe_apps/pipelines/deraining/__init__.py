@@ -44,6 +44,13 @@ class Deraining(PackagedDomain):
     )
     headline = "psnr"
     higher_is_better = True
+    monitor = "val_psnr"
+    monitor_mode = "max"
+    search_space: ClassVar[dict[str, Any]] = {
+        "train.learning_rate": {"low": 3e-4, "high": 5e-3, "log": True},
+        "train.ema": [0.9, 0.98],
+        "train.edge": {"low": 0.0, "high": 0.1},
+    }
 
 
 DOMAIN = Deraining()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from moe_apps.errors import DataError
+from moe_apps.pipelines.content_digest import content_digest
 from moe_apps.pipelines.deraining.config import DataSettings, DerainingConfig
 from moe_apps.pipelines.deraining.examples import (
     Example,
@@ -122,6 +123,7 @@ def describe(data: Examples) -> dict[str, Any]:
     return {
         "source": data.source,
         "digest": data.digest,
+        "test_digest": content_digest(data.digest, data.protocol),
         "protocol": data.protocol,
         "protocol_is": PROTOCOLS[data.protocol].description,
         "train_images": data.train_count,

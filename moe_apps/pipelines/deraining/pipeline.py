@@ -28,14 +28,13 @@ from moe_apps.pipelines.deraining.restoration import (
     has_dense_twin,
     validation_psnr,
 )
-from moe_apps.pipelines.deraining.routing import routing_summary
+from moe_apps.pipelines.deraining.routing import gate_values, routing_summary
 from moe_apps.pipelines.deraining.training_batches import PatchBatches
 from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
-from moe_apps.pipelines.tracking import Tracker
-from moe_apps.pipelines.training import TrainingResult, fit, set_seed
+from moe_apps.pipelines.training import OnEpoch, TrainingResult, fit, set_seed
 
 Answer = Callable[[Image], Image]
 
@@ -49,8 +48,8 @@ def train(config: DerainingConfig, run: RunFolder, resume: bool) -> dict[str, An
     started = time.perf_counter()
     data = examples(config)  # a mistake in the data stops here, with nothing written
     facts = describe(data)
-    with tracked_run(config, run, resume, source=data.source, digest=facts["digest"]) as tracker:
-        model, training = _trained(config, data, run, "model", resume, tracker)
+    with tracked_run(config, run, resume, facts) as tracker:
+        model, training = _trained(config, data, run, "model", resume, tracker.epoch)
         save_model(model, run.model_file)
         write_picture(run.path / EXAMPLE_FILE, Picture(data.test[0].rainy))
         restorer = ImageRestorer(model, config.prediction)
@@ -58,7 +57,7 @@ def train(config: DerainingConfig, run: RunFolder, resume: bool) -> dict[str, An
         timing = {"training_seconds": training.seconds, "step_seconds": training.step_seconds}
         parameters: dict[str, Any] = count_parameters(model)
         for role in _others(config):
-            other, result = _trained(config, data, run, role, resume, tracker)
+            other, result = _trained(config, data, run, role, resume, tracker.epoch)
             save_model(other, _file(run, role))
             systems[role] = answers(ImageRestorer(other, config.prediction))
             timing[f"{role}_training_seconds"] = result.seconds
@@ -80,6 +79,12 @@ def train(config: DerainingConfig, run: RunFolder, resume: bool) -> dict[str, An
         metrics = run.write_metrics(metrics)
         write_page(run, config, data, systems, restorer, metrics, training.history)
     return metrics
+
+
+def train_only(config: DerainingConfig, run: RunFolder, on_epoch: OnEpoch) -> TrainingResult:
+    """Train the model alone; see `Domain.train_only`."""
+    check_backend(config.train)
+    return _trained(config, examples(config), run, "model", False, on_epoch)[1]
 
 
 def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def _trained(
     run: RunFolder,
     role: Role,
     resume: bool,
-    tracker: Tracker,
+    on_epoch: OnEpoch,
 ) -> tuple[Restorer, TrainingResult]:
     """A model trained with the same seed, patches, steps and settings as the others."""
     set_seed(config.seed)
@@ -143,16 +148,21 @@ def _trained(
     every = max(len(data.validation) // config.evaluation.validation_images, 1)
     part = data.validation[::every]
     main = role == "model"
+
+    def validate() -> dict[str, float]:
+        gates = gate_values(restorer, part, config) if main else {}
+        return {**validation_psnr(restorer, part, data.protocol), **gates}
+
     result = fit(
         model,
         batches,
         settings,
         checkpoint=run.checkpoint / role,
         history_file=run.history_file if main else run.path / f"{role}_history.csv",
-        validate=lambda: validation_psnr(restorer, part, data.protocol),
+        validate=validate,
         monitor="val_psnr",
         mode="max",
-        on_epoch=(tracker.epoch,) if main else (),
+        on_epoch=(on_epoch,) if main else (),
         resume=resume and (run.checkpoint / role).exists(),
         title=TITLES[config.model.name] if main else OTHERS[role],
     )

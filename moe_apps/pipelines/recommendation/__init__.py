@@ -92,6 +92,13 @@ class Recommendation(PackagedDomain):
     sample = "a log of users, items, sequences and three tasks, made by our generator"
     headline = "score"
     higher_is_better = True
+    monitor = "val_score"
+    monitor_mode = "max"
+    search_space: ClassVar[dict[str, Any]] = {
+        "train.learning_rate": {"low": 3e-4, "high": 1e-2, "log": True},
+        "model.dropout": {"low": 0.0, "high": 0.4},
+        "model.embedding_dimension": [4, 8, 16],
+    }
 
 
 DOMAIN = Recommendation()

@@ -91,6 +91,7 @@ def _in_memory(config: RecommendationConfig, table: Table, schema: Schema, sourc
     learned.check_labels(source)
     facts = {
         **facts_of(config, source, learned, table.digest()),
+        "test_digest": parts["test"].digest(),
         "rows": {name: len(part) for name, part in parts.items()},
         "rows_left_out": made.left_out,
         "cold": cold_shares(table, made)["test"],

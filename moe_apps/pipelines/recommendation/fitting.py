@@ -15,10 +15,17 @@ from moe_apps.pipelines.recommendation.config import RecommendationConfig
 from moe_apps.pipelines.recommendation.judgement import judge, monitored
 from moe_apps.pipelines.recommendation.prepared import Prepared
 from moe_apps.pipelines.recommendation.preprocessing import Arrays
-from moe_apps.pipelines.recommendation.systems import answer_function, compile_ranker
+from moe_apps.pipelines.recommendation.systems import (
+    answer_function,
+    compile_ranker,
+    gate_function,
+)
 from moe_apps.pipelines.recommendation.table import Table
 from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.specialisation import routing_values
 from moe_apps.pipelines.training import TrainingResult, fit, set_seed
+
+LOOKED_AT = 2048  # rows that gates are looked at on after an epoch
 
 
 def fit_ranker(
@@ -55,6 +62,9 @@ def fit_ranker(
     )
     compile_ranker(model, config, data.preprocessing, batches.batches_per_epoch)
     answer = answers_function(model, data, config.evaluation.batch_size)
+    main = kind == "model"
+    gates = gate_function(model, config.evaluation.batch_size) if main else None
+    rows = inputs_of(model, data.arrays(data.validation.take(slice(0, LOOKED_AT)))[0])
 
     def validate() -> dict[str, float]:
         judged = judge(data.schema, data.validation, answer(data.validation), k=config.evaluation.k)
@@ -63,9 +73,10 @@ def fit_ranker(
             for name in {data.schema.task(task).metric, "log_loss", "rmse"}:
                 if isinstance(figures.get(name), float):
                     made[f"val_{task}_{name}"] = figures[name]
+        if gates is not None:
+            made |= routing_values({f"gate_{name}": w for name, w in gates(rows).items()})
         return made
 
-    main = kind == "model"
     run = RunFolder(folder)
     return fit(
         model,

@@ -16,7 +16,7 @@ from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.recommendation.baselines import Baselines, fit_baselines
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
-from moe_apps.pipelines.recommendation.data import SAMPLE, prepare
+from moe_apps.pipelines.recommendation.data import prepare
 from moe_apps.pipelines.recommendation.diagnostics import failure_signs, routing_summary
 from moe_apps.pipelines.recommendation.fitting import answers_function, fit_ranker, inputs_of
 from moe_apps.pipelines.recommendation.judgement import judge, judge_uplift
@@ -40,7 +40,7 @@ from moe_apps.pipelines.recommendation.systems import (
 )
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
-from moe_apps.pipelines.training import set_seed
+from moe_apps.pipelines.training import OnEpoch, TrainingResult, set_seed
 
 ARRAYS_FOLDER = "arrays"
 LOOKED_AT = 2048  # rows that experts are looked at on
@@ -68,9 +68,8 @@ def train(config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[st
     data = prepare(config)  # a mistake in the data stops here, with nothing written
     set_seed(config.seed)
     model = build_model(config, data.preprocessing, data.train)  # and one in the settings here
-    source = config.data.path or SAMPLE
     timing = {"reading_seconds": time.perf_counter() - started}
-    with tracked_run(config, run, resume, source=source, digest=data.facts["digest"]) as tracker:
+    with tracked_run(config, run, resume, data.facts) as tracker:
         data.preprocessing.save(run.path / PREPROCESSING_FILE)
         keep_tables(run, data)
         example = data.test.take(slice(0, min(len(data.test), 4)))
@@ -124,6 +123,19 @@ def train(config: RecommendationConfig, run: RunFolder, resume: bool) -> dict[st
         metrics = run.write_metrics(metrics)
         write_page(run, config, data, answers, metrics, training.history)
     return metrics
+
+
+def train_only(config: RecommendationConfig, run: RunFolder, on_epoch: OnEpoch) -> TrainingResult:
+    """Train the model alone; see `Domain.train_only`."""
+    check_backend(config.train)
+    data = prepare(config)
+    set_seed(config.seed)
+    model = build_model(config, data.preprocessing, data.train)
+    arrays = data.training_arrays(run.path / ARRAYS_FOLDER)
+    try:
+        return fit_ranker(model, config, data, arrays, run.path, on_epoch=(on_epoch,))
+    finally:
+        shutil.rmtree(run.path / ARRAYS_FOLDER, ignore_errors=True)
 
 
 def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def prepare_streamed(config: RecommendationConfig, source: Source) -> Prepared:
     digest = parts["test"].digest()
     facts = {
         **facts_of(config, str(source.path), learned, digest),
+        "test_digest": digest,
         "rows": samples.rows,
         "rows_left_out": 0,
         "cold": _cold(parts),

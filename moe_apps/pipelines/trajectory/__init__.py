@@ -41,6 +41,12 @@ class Trajectory(PackagedDomain):
     }
     sample = "traffic on three lanes, simulated by IDM and MOBIL with measurement errors"
     headline = "final_rmse"
+    monitor = "val_score"
+    search_space: ClassVar[dict[str, Any]] = {
+        "train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True},
+        "model.num_experts": [3, 6, 9],
+        "model.gate_dropout": [0.0, 0.1],
+    }
 
 
 DOMAIN = Trajectory()

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from moe_apps.errors import DataError
+from moe_apps.pipelines.content_digest import content_digest
 from moe_apps.pipelines.trajectory.batches import balanced_rows, spread
 from moe_apps.pipelines.trajectory.config import DataSettings, TrajectoryConfig
 from moe_apps.pipelines.trajectory.labels import INTENTIONS, count_changes
@@ -96,13 +97,15 @@ def _too_short(
 def _facts(
     data: TrajectoryData, config: TrajectoryConfig, source: str, unit: str
 ) -> dict[str, Any]:
-    tracks, settings, notes = data.tracks, config.data, list(data.tracks.notes)
+    tracks, test, settings = data.tracks, data.test, config.data
+    notes = list(tracks.notes)
     changes = count_changes(tracks)
     if changes.sum() == 0:
         notes.append("no lane change in these tracks: the intention is never judged")
     return {
         "source": source,
         "digest": digest(tracks),
+        "test_digest": content_digest(test.future, test.intention, test.judged),
         "rows": len(tracks),
         "vehicles": int(vehicles(tracks.table).max() + 1),
         "recordings": int(tracks.table["recording"].nunique()),

@@ -11,13 +11,14 @@ import keras
 import numpy as np
 
 from moe_apps.models.trajectory import TrajectoryModel
+from moe_apps.models.trajectory.tasks import TASKS
 from moe_apps.pipelines.atomic_files import write_json
 from moe_apps.pipelines.optimisation import check_backend
 from moe_apps.pipelines.parameters import count_parameters
 from moe_apps.pipelines.run_folder import RunFolder
+from moe_apps.pipelines.specialisation import routing_values
 from moe_apps.pipelines.tracked_run import load_model, save_model, tracked_run
-from moe_apps.pipelines.tracking import Tracker
-from moe_apps.pipelines.training import TrainingResult, fit, set_seed
+from moe_apps.pipelines.training import OnEpoch, TrainingResult, fit, set_seed
 from moe_apps.pipelines.trajectory.answers import Answer, answering
 from moe_apps.pipelines.trajectory.baselines import baselines, constant_velocity
 from moe_apps.pipelines.trajectory.batches import training_batches
@@ -46,11 +47,10 @@ def train(config: TrajectoryConfig, run: RunFolder, resume: bool) -> dict[str, A
     data = windowed_data(config)  # a mistake in the data stops here, with nothing written
     timing = {"data_seconds": time.perf_counter() - started}
     models = {kind: _built(config, kind, data) for kind in kinds(config)}
-    source, digest = data.facts["source"], data.facts["digest"]
-    with tracked_run(config, run, resume, source=source, digest=digest) as tracker:
+    with tracked_run(config, run, resume, data.facts) as tracker:
         trained: dict[str, TrainingResult] = {}
         for kind, model in models.items():
-            trained[kind] = _train(model, kind, config, data, run, resume, tracker)
+            trained[kind] = _train(model, kind, config, data, run, resume, tracker.epoch)
             save_model(model, run.path / FILES[kind])
         write_json(run.path / EXAMPLE_FILE, _example(data))
         main = trained["model"]
@@ -69,6 +69,13 @@ def train(config: TrajectoryConfig, run: RunFolder, resume: bool) -> dict[str, A
         metrics = run.write_metrics(metrics)
         write_page(run, config, data, answers, metrics, main.history)
     return metrics
+
+
+def train_only(config: TrajectoryConfig, run: RunFolder, on_epoch: OnEpoch) -> TrainingResult:
+    """Train the model alone; see `Domain.train_only`."""
+    check_backend(config.train)
+    data = windowed_data(config)
+    return _train(_built(config, "model", data), "model", config, data, run, False, on_epoch)
 
 
 def evaluate(run: RunFolder, path: Path | None) -> dict[str, Any]:
@@ -98,7 +105,7 @@ def _train(
     data: TrajectoryData,
     run: RunFolder,
     resume: bool,
-    tracker: Tracker,
+    on_epoch: OnEpoch,
 ) -> TrainingResult:
     """Train one network; every one with the same seed, windows and settings."""
     set_seed(config.seed)
@@ -111,7 +118,8 @@ def _train(
     beaten = score(constant_velocity(data.validation, config.data), data.validation, config)
 
     def validate() -> dict[str, float]:
-        found = score(answer(data.validation), data.validation, config)
+        answers = answer(data.validation)
+        found = score(answers, data.validation, config)
         # Both of what is predicted: the error as a share of constant velocity's, and what the
         # macro F1 lacks of 1, where lanes are changed at all.
         value = found["final_rmse"] / max(beaten["final_rmse"], 1e-6)
@@ -121,6 +129,9 @@ def _train(
             value += 1 - found["macro_f1"]
         if config.model.uncertainty_weighting:
             values |= {f"log_variance/{t}": s for t, s in model.log_variances().items()}
+        if answers.gates is not None:
+            gates = {f"gate_{task}": answers.gates[:, n] for n, task in enumerate(TASKS)}
+            values |= routing_values(gates)
         return values | {"val_score": value}
 
     main = kind == "model"
@@ -132,7 +143,7 @@ def _train(
         history_file=run.history_file if main else run.path / f"{kind}_history.csv",
         validate=validate,
         monitor="val_score",
-        on_epoch=(tracker.epoch,) if main else (),
+        on_epoch=(on_epoch,) if main else (),
         resume=resume and (run.checkpoint / kind).exists(),
         title=TITLES[kind],
     )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_modes import QUICKEST, in_mode
+from moe_apps.layers.routing.trackers import RoutingTracker
 from moe_apps.models.deraining import MoFMEBackbone, Restorer
 from moe_apps.models.deraining.expert_path import ExpertPath
 
@@ -33,6 +34,12 @@ def test_k_experts_work_on_each_patch_and_the_router_says_how_unsure_it_is(image
     assert (np.count_nonzero(outputs["routing"], axis=-1) == 3).all()
     np.testing.assert_allclose(outputs["routing"].sum(axis=-1), 1, atol=1e-5)
     assert outputs["uncertainty"].shape == (2, 2, 3) and (outputs["uncertainty"] > 0).all()
+
+
+def test_routing_is_followed_layer_by_layer():
+    model = MoFMEBackbone(**SMALL, num_layers=2)
+    names = [metric.name for metric in model.metrics if isinstance(metric, RoutingTracker)]
+    assert sorted(names) == ["experts_0_moe", "experts_1_moe"]
 
 
 def test_the_uncertainty_is_the_spread_of_logits_under_dropout():
