@@ -21,6 +21,9 @@ _LAZY = {
         "call",
         "listen",
         "demo",
+        "compare",
+        "sync",
+        "tune",
     )
 }
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -121,29 +122,19 @@ def train(
         details = run.read_details()
         if details.get("domain") != domain:
             raise ConfigError(f"{resume}: is a run of {details.get('domain')}, not of {domain}")
+        if details.get("kind") == "tuning":
+            raise RunError(
+                f"{resume}: is a tuning; go on by: moe-apps tune {domain} --resume {resume}"
+            )
         if details.get("status") == "finished":
             raise RunError(f"{resume}: is finished, there is nothing to resume")
         settings = run.read_config(chosen.config_class)
     else:
-        over: dict[str, Any] = {**chosen.quick} if quick else {}
-        given = {
-            "path": None if data is None else str(data),
-            "format": format,
-            "schema_file": None if schema is None else str(schema),
-        }
-        given = {name: value for name, value in given.items() if value is not None}
-        if given:
-            over["data"] = {**over.get("data", {}), **given}
-        if seed is not None:
-            over["seed"] = seed
-        file = Path(config) if config else None
         origin = None if from_run is None else _origin(chosen, from_run)
-        base = {"domain": domain}
+        base = None
         if origin is not None:
             base = origin.read_config(chosen.config_class).model_dump(mode="json")
-        settings = load_config(chosen.config_class, file, set, base, over)
-        if settings.domain != domain:
-            raise ConfigError(f"{config}: is for the domain {settings.domain}, not {domain}")
+        settings = _settings(chosen, data, format, schema, config, set, seed, quick, base)
         run = RunFolder.create(domain, Path(output) if output else None, force)
         run.origin = None if origin is None else origin.path
     _use_backend(settings)
@@ -385,6 +376,145 @@ def listen(
     return domain.listen(folder, None if file is None else Path(file), device, pace)
 
 
+def tune(
+    domain: str,
+    *,
+    trials: int | None = None,
+    space: str | Path | None = None,
+    data: str | Path | None = None,
+    format: str | None = None,
+    schema: str | Path | None = None,
+    config: str | Path | None = None,
+    set: Sequence[str] = (),
+    output: str | Path | None = None,
+    seed: int | None = None,
+    quick: bool = False,
+    resume: str | Path | None = None,
+) -> dict[str, Any]:
+    """Search for better settings by Optuna, judged on the validation part alone.
+
+    Args:
+        domain: Name of the domain.
+        trials: Number of trials in all; by default 20, or what the resumed study was asked for.
+        space: YAML file of what to search; by default the domain's own space.
+        data, format, schema, config, set, seed, quick: As in `train`; the space is laid over them.
+        output: Folder of the study, made new; by default runs/<domain>/tuning-<time>.
+        resume: Folder of a study to go on with; it brings its own settings and space.
+
+    Returns:
+        What `tuning.study.tune` returns; `best_config` is a file for `train(config=...)`.
+
+    Raises:
+        UserError: Settings, space, data or folder cannot be used, or Optuna is not installed.
+        KeyboardInterrupt: Ctrl-C; its text says how to go on.
+
+    Example:
+        >>> import moe_apps
+        >>> found = moe_apps.tune("forecasting", trials=20, quick=True)  # doctest: +SKIP
+        >>> moe_apps.train("forecasting", config=found["best_config"])  # doctest: +SKIP
+    """
+    _needs("tune", "optuna")
+    from moe_apps.pipelines.tuning.space import KIND, SPACE_FILE, load_space
+
+    chosen: Domain = DOMAINS.get(domain)
+    if trials is not None and trials < 1:
+        raise ConfigError(f"--trials {trials}: expected at least 1")
+    if resume is not None:
+        others = (space, data, format, schema, config, output, seed)
+        if any(value is not None for value in others) or set or quick:
+            raise ConfigError("--resume goes on with the settings of its study: give no others")
+        run = RunFolder.open(Path(resume), trained=False)
+        details = run.read_details()
+        if details.get("kind") != KIND or details.get("domain") != domain:
+            raise ConfigError(f"{resume}: is no tuning of {domain}")
+        trials = trials or int(details["trials"])
+        settings = run.read_config(chosen.config_class)
+        dimensions = load_space(chosen, run.path / SPACE_FILE)
+    else:
+        settings = _settings(chosen, data, format, schema, config, set, seed, quick)
+        dimensions = load_space(chosen, Path(space) if space else None)
+        now = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = Path(output) if output else Path("runs", domain, f"tuning-{now}")
+        run = RunFolder.create(domain, folder)
+    _use_backend(settings)
+    from moe_apps.pipelines.tuning.study import tune as search
+
+    try:
+        return search(chosen, settings, dimensions, run, trials or 20)
+    except KeyboardInterrupt:
+        if not run.started:
+            raise
+        command = f"moe-apps tune {domain} --resume {run.path}"
+        raise KeyboardInterrupt(f"interrupted; go on by: {command}") from None
+
+
+def compare(domain: str | None = None, *, most: int = 20) -> dict[str, Any]:
+    """Return tracked runs beside their baselines, from MLflow.
+
+    Args:
+        domain: Name of the domain; by default all.
+        most: Number of the newest runs of each domain.
+
+    Returns:
+        Under `runs` a list with `domain` and what `tracked_runs.tracked_runs` says of each;
+        of a domain, runs that were judged by the same test part stand together, best first.
+
+    Raises:
+        UserError: The domain is unknown, or MLflow does not answer.
+
+    Example:
+        >>> import moe_apps
+        >>> [run["model"] for run in moe_apps.compare("forecasting")["runs"]]  # doctest: +SKIP
+        [0.352, 0.361]
+    """
+    from moe_apps.pipelines.tracked_runs import tracked_runs
+
+    names = [domain] if domain else DOMAINS.names()
+    return {
+        "runs": [
+            {"domain": name, **row}
+            for name in names
+            for row in tracked_runs(DOMAINS.get(name), most)
+        ]
+    }
+
+
+def sync(run: str | Path, *, to: str | None = None) -> dict[str, Any]:
+    """Send to MLflow what it lacks of a run, such as after its server was away.
+
+    Args:
+        run: Folder of a run, trained or not, or of a tuning with all its trials.
+        to: Address of another store than the run's own.
+
+    Returns:
+        Under `runs`, for each run sent, what `tracking_sync.sync` says, and `registered`: whether
+        its model was put into the registry.
+
+    Raises:
+        UserError: The folder is no run, or MLflow does not answer.
+
+    Example:
+        >>> import moe_apps
+        >>> moe_apps.sync("runs/forecasting/ett")["runs"][0]["sent"]  # doctest: +SKIP
+        12
+    """
+    from moe_apps.pipelines.tracking_sync import folders_of
+    from moe_apps.pipelines.tracking_sync import sync as send_missing
+
+    folder = RunFolder.open(Path(run), trained=False)
+    found = [send_missing(folder, to)]
+    for trial in folders_of(folder):
+        part = RunFolder.open(trial, trained=False)
+        found.append(send_missing(part, to, parent=found[0]["mlflow_run"]))
+    registered = False
+    if folder.saved_model.is_dir():
+        from moe_apps.serving import tracked_model
+
+        registered = tracked_model.log(folder)
+    found[0]["registered"] = registered
+    return {"runs": found}
+
+
 def demo(
     domains: Sequence[str] = (),
     *,
@@ -416,6 +546,37 @@ def demo(
     from moe_apps.demos.page import serve as serve_page
 
     return serve_page(build(domains, Path(runs)), port, host, wait)
+
+
+def _settings(
+    domain: Domain,
+    data: str | Path | None,
+    format: str | None,
+    schema: str | Path | None,
+    config: str | Path | None,
+    set: Sequence[str],
+    seed: int | None,
+    quick: bool,
+    base: dict[str, Any] | None = None,
+) -> RunConfig:
+    """Settings from what `train` and `tune` are given, over those of `base`."""
+    over: dict[str, Any] = {**domain.quick} if quick else {}
+    given = {
+        "path": None if data is None else str(data),
+        "format": format,
+        "schema_file": None if schema is None else str(schema),
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if given:
+        over["data"] = {**over.get("data", {}), **given}
+    if seed is not None:
+        over["seed"] = seed
+    file = Path(config) if config else None
+    base = {"domain": domain.name} if base is None else base
+    settings = load_config(domain.config_class, file, set, base, over)
+    if settings.domain != domain.name:
+        raise ConfigError(f"{config}: is for the domain {settings.domain}, not {domain.name}")
+    return settings
 
 
 def _needs(extra: str, *modules: str) -> None:

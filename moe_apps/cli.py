@@ -412,6 +412,107 @@ def demo(
 
 
 @app.command()
+def tune(
+    domain: Annotated[str, typer.Argument(help="Name of a domain, see `moe-apps list`.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; by default 20.")] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML file of what to search; by default the domain's."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data file; by default the domain's sample data.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the data.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="YAML file on the columns.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="One setting, the same in all trials."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the study; by default runs/DOMAIN/tuning-TIME.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small trainings.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with an interrupted study.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search for better settings, judged on the validation part alone."""
+    with _work():
+        from moe_apps import api
+
+        found = api.tune(
+            domain,
+            trials=trials,
+            space=space,
+            data=data,
+            format=format,
+            schema=schema,
+            config=config,
+            set=set or (),
+            output=output,
+            seed=seed,
+            quick=quick,
+            resume=resume,
+        )
+    if as_json:
+        _print_json(found)
+    else:
+        from moe_apps import tables
+
+        tables.show_tuning(found)
+
+
+@app.command()
+def compare(
+    domain: Annotated[str | None, typer.Argument(help="Name of a domain; by default all.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Newest runs of each domain.")] = 20,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show tracked runs beside their baselines."""
+    with _work():
+        from moe_apps import api
+
+        found = api.compare(domain, most=most)
+    if as_json:
+        _print_json(found)
+        return
+    from moe_apps import tables
+
+    if as_csv:
+        print(tables.runs_as_csv(found["runs"]), end="")
+    else:
+        tables.show_runs(found["runs"])
+
+
+@app.command()
+def sync(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or a tuning.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="URI", help="Another store than the run's own.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send to MLflow what it lacks of a run."""
+    with _work():
+        from moe_apps import api
+
+        found = api.sync(run, to=to)
+    if as_json:
+        _print_json(found)
+        return
+    for row in found["runs"]:
+        for reason in row["refused"]:
+            typer.echo(f"moe-apps: note: MLflow refused {reason}", err=True)
+        what = f"{row['sent']} entries sent to" if row["sent"] else "nothing was missing in"
+        model = ", model registered" if row.get("registered") else ""
+        print(f"{row['run']}: {what} {row['uri']}{model}")
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

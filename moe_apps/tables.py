@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping
+from io import StringIO
 from typing import Any, TypeGuard
 
 from rich.console import Console
@@ -128,6 +130,94 @@ def verdict(rows: Mapping[str, Mapping[str, Any]], headline: str, higher_is_bett
         return f"{best} does better than the model: {headline} {value} against {own}{more}."
     extreme = "highest" if higher_is_better else "lowest"
     return f"The model has the {extreme} {headline} of these: {own}."
+
+
+def show_runs(rows: list[dict[str, Any]]) -> None:
+    """Print runs with their baselines, a table a domain; runs judged by the same test together."""
+    console = _console()
+    for domain in dict.fromkeys(row["domain"] for row in rows):
+        of_domain = [row for row in rows if row["domain"] == domain]
+        baselines = dict.fromkeys(name for row in of_domain for name in row["baselines"])
+        table = Table(title=f"{domain}: {of_domain[0]['metric']}", title_justify="left")
+        for column in ("run", "started", "system", "seed", "test part"):
+            table.add_column(column, overflow="fold")
+        for column in (MODEL, TWIN, *(name.replace("_", " ") for name in baselines)):
+            table.add_column(column, justify="right")
+        for row in of_domain:
+            figures = [row["model"], row["dense_twin"], *map(row["baselines"].get, baselines)]
+            table.add_row(
+                escape(f"{row['run']}{' *' if row['champion'] else ''}"),
+                row["started"][:16].replace("T", " "),
+                row["system"] or "-",
+                "-" if row["seed"] is None else str(row["seed"]),
+                (row["test_digest"] or "-")[:8],
+                *map(_shown, figures),
+            )
+        console.print(table)
+    if not rows:
+        console.print("No run with a result is tracked here.")
+    if any(row["champion"] for row in rows):
+        console.print("* its model has the alias champion", markup=False)
+    if len({row["test_digest"] for row in rows}) > len({row["domain"] for row in rows}):
+        console.print("Figures can be compared where `test part` is the same.", markup=False)
+
+
+def show_tuning(found: Mapping[str, Any]) -> None:
+    """Print the trials of a study, best first, and how to train with the best settings."""
+    sign = -1 if found["higher_is_better"] else 1
+    order = ("complete", "pruned", "fail", "waiting", "running")
+
+    def place(row: Mapping[str, Any]) -> tuple[int, float]:
+        value = row["value"]
+        return order.index(row["state"]), math.inf if value is None else sign * value
+
+    rows = sorted(found["trials"], key=place)
+    names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
+    table = Table(title=f"{found['domain']}: {found['metric']} on validation", title_justify="left")
+    for column in ("trial", "state", found["metric"], "epochs", *names):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    for row in rows:
+        settings = [row["settings"].get(name) for name in names]
+        state = "interrupted" if row["state"] == "fail" and not row["reason"] else row["state"]
+        best = row["number"] == found["best"]["number"]
+        table.add_row(
+            str(row["number"]),
+            state,
+            _shown(row["value"]),
+            str(row["epochs"]),
+            *map(_fact, settings),
+            style="bold" if best else None,
+        )
+    console = _console()
+    console.print(table)
+    for row in rows:
+        if row["reason"]:
+            console.print(f"trial {row['number']} failed: {row['reason']}", markup=False)
+    command = f"moe-apps train {found['domain']} --config {found['best_config']}"
+    console.print(f"Train with the best of them by: {command}", markup=False, soft_wrap=True)
+
+
+def runs_as_csv(rows: list[dict[str, Any]]) -> str:
+    """Return runs as CSV, a column for each baseline.
+
+    Example:
+        >>> print(runs_as_csv([{"run": "a", "model": 0.5, "baselines": {"ridge": 0.4}}]), end="")
+        run,model,baselines.ridge
+        a,0.5,0.4
+    """
+    flat = [
+        {
+            **{name: value for name, value in row.items() if name != "baselines"},
+            **{f"baselines.{name}": value for name, value in row["baselines"].items()},
+        }
+        for row in rows
+    ]
+    text = StringIO()
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
 
 
 def show_examination(found: Mapping[str, Any]) -> None:

@@ -70,7 +70,7 @@ def load_config(
     """
     given = [_parse_override(text) for text in overrides]
     values: dict[str, Any] = {}
-    for layer in (base or {}, _read_yaml(path) if path else {}, over or {}, *given):
+    for layer in (base or {}, read_yaml(path) if path else {}, over or {}, *given):
         values = _merge(values, layer)
     try:
         return cls.model_validate(values)
@@ -106,7 +106,11 @@ def setting_names(cls: type[BaseModel]) -> list[str]:
     return names
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """Return the settings in a YAML file, read by the safe loader; an empty file has none.
+
+    Raises `ConfigError` when the file cannot be read or has anything else than names and values.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
