@@ -199,8 +199,8 @@ def _facts(
     return {
         "source": source,
         "digest": digest(segments),
-        "classes": list(classes),
         "test_digest": _test_digest(segments.take(np.flatnonzero(part == TEST)), recordings),
+        "classes": list(classes),
         "recordings": len(recordings),
         "segments": {
             PART_NAMES[number]: int((part == number).sum())
@@ -226,7 +226,6 @@ def digest(segments: Segments) -> str:
     return found.hexdigest()
 
 
-def check_backend_of_noise(config: AcousticConfig) -> None:
 def _test_digest(test: Segments, recordings: list[Recording]) -> str:
     """Of recordings, places and classes, the same for every kind of features."""
     numbers, place = np.unique(test.recording, return_inverse=True)
@@ -237,6 +236,7 @@ def _test_digest(test: Segments, recordings: list[Recording]) -> str:
     return content_digest(place, test.start, test.label, heard)
 
 
+def check_backend_of_noise(config: AcousticConfig) -> None:
     """Raise `ConfigError` where noise is asked for on a backend on which it cannot be added."""
     if config.train.augmentation.noise_snr is not None and config.train.backend != "tensorflow":
         raise ConfigError(
