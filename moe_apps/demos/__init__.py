@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TABS = {
-    "deraining": "moe_apps.demos.deraining",
+    name: f"moe_apps.demos.{name}"
+    for name in ("forecasting", "trajectory", "acoustic", "deraining", "recommendation")
 }
 """Module of each domain's tab; each has `TITLE` and `tab(source)`."""

@@ -15,6 +15,7 @@ from moe_apps.pipelines.charts import FOURTH, MODEL, SECOND
 COLORS = (SECOND, MODEL, FOURTH, "#66a182", "#8d6a9f", "#5c677d", "#e07a5f", "#3d7ea6")
 GREY = "#7a8190"
 """Of text: it is read on white and on the dark background alike."""
+NO_BUTTONS = ("zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale")
 MOST_LAYERS = 4
 """Layers of a model that are shown, the first ones."""
 
@@ -27,7 +28,7 @@ def plain(figure: go.Figure, height: int = 320) -> go.Figure:
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": 56, "r": 16, "t": 36, "b": 44},
+        margin={"l": 56, "r": 16, "t": 76, "b": 44},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": GREY, "size": 12},
@@ -35,6 +36,7 @@ def plain(figure: go.Figure, height: int = 320) -> go.Figure:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hoverlabel={"font": {"color": "#ffffff"}, "bgcolor": "#3d4654"},
         dragmode=False,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "remove": list(NO_BUTTONS)},
     )
     axes = {"gridcolor": "rgba(128,128,128,0.2)", "linecolor": "rgba(128,128,128,0.4)"}
     figure.update_xaxes(**axes, zeroline=False, automargin=True)
@@ -75,7 +77,7 @@ def expert_shares(
     )
     figure.update_xaxes(type="category")
     figure.update_yaxes(autorange="reversed", type="category")
-    return plain(figure, height=110 + 40 * len(layers))
+    return plain(figure, height=150 + 40 * len(layers))
 
 
 def experts_over_time(
@@ -114,11 +116,14 @@ def experts_over_time(
             1,
         )
     figure.update_yaxes(title_text="expert", type="category")
-    return plain(figure, height=90 + len(names) * (40 + 14 * len(experts)))
+    return plain(figure, height=140 + len(names) * (40 + 14 * len(experts)))
 
 
 def stacked_shares(
-    times: Sequence[Any] | Any, shares: npt.NDArray[Any], names: Sequence[str]
+    times: Sequence[Any] | Any,
+    shares: npt.NDArray[Any],
+    names: Sequence[str],
+    colors: Sequence[str] = COLORS,
 ) -> go.Figure:
     """Shares that sum to 1, as areas over time.
 
@@ -126,6 +131,7 @@ def stacked_shares(
         times: `[time]`.
         shares: `[time, parts]`.
         names: Of the parts.
+        colors: Of the parts.
 
     Example:
         >>> [one.name for one in stacked_shares([0, 1], np.full((2, 2), 0.5), ["a", "b"]).data]
@@ -140,10 +146,10 @@ def stacked_shares(
                 name=name,
                 stackgroup="all",
                 mode="lines",
-                line={"width": 0.5, "color": COLORS[number % len(COLORS)]},
+                line={"width": 0.5, "color": colors[number % len(colors)]},
                 hovertemplate="%{y:.0%}",
             )
         )
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
     figure.update_layout(hovermode="x unified")
-    return plain(figure, height=240)
+    return plain(figure, height=300)

@@ -230,7 +230,9 @@ def tab(source: TrainedRun) -> None:
                 )
                 clean = gr.State(None)
                 restore = gr.Button("Restore", variant="primary", elem_id="derain-restore")
-                gr.Examples(_samples(), photo, label="Samples")
+                samples = _samples()
+                names = [Path(file).stem for file in samples]
+                gr.Examples(samples, photo, label="Samples", example_labels=names)
                 with gr.Accordion("Put weather on a clean photograph", open=False):
                     kind = gr.Dropdown(get_args(Kind), value="streaks", label="Weather")
                     level = gr.Radio(get_args(Level), value="medium", label="Level")

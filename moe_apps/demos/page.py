@@ -25,7 +25,7 @@ did what.
 FONT = ["system-ui", "sans-serif"]
 """Of the visitor's own system: nothing is fetched from elsewhere."""
 CSS = """
-.gradio-container {max-width: 1240px !important; margin: 0 auto}
+.gradio-container {max-width: 1240px !important; width: 100% !important; margin: 0 auto}
 @media (max-width: 480px) {.gradio-container {padding: 4px !important}}
 """
 
@@ -54,6 +54,26 @@ def build(domains: Sequence[str] = (), runs: Path = Path("runs")) -> gr.Blocks:
     return page
 
 
+def theme() -> gr.themes.Base:
+    """Labels as plain words, not as boxes; fonts of the visitor's own system."""
+    made = gr.themes.Soft(primary_hue="blue", neutral_hue="slate", font=FONT)
+    return made.set(
+        background_fill_primary="*neutral_50",  # what Soft has; `set` would forget it
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_padding="0",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_text_color="*body_text_color",
+        block_label_text_color_dark="*body_text_color",
+        block_label_border_width="0px",
+        block_label_border_width_dark="0px",
+        block_label_shadow="none",
+    )
+
+
 def serve(page: gr.Blocks, port: int, host: str = "127.0.0.1", wait: bool = True) -> str:
     """Serve the page and return its address.
 
@@ -72,7 +92,7 @@ def serve(page: gr.Blocks, port: int, host: str = "127.0.0.1", wait: bool = True
             server_name=host,
             server_port=port or None,
             max_file_size=LARGEST_UPLOAD,
-            theme=gr.themes.Soft(primary_hue="blue", neutral_hue="slate", font=FONT),
+            theme=theme(),
             css=CSS,
             ssr_mode=False,
             prevent_thread_lock=not wait,

@@ -112,7 +112,7 @@ def list_chart(table: pd.DataFrame, labels: Sequence[str], schema: Schema) -> go
         figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_layout(barmode="group", bargap=0.25)
-    return plain(figure, height=110 + (14 + 12 * len(tasks)) * len(table))
+    return plain(figure, height=150 + (14 + 12 * len(tasks)) * len(table))
 
 
 def gates_chart(gates: Mapping[str, npt.NDArray[Any]], row: int = 0) -> go.Figure | None:

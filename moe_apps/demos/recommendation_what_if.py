@@ -104,7 +104,7 @@ def chart(
     figure.update_xaxes(title_text=name, row=len(panels), col=1)
     if not number:
         figure.update_xaxes(type="category")
-    return plain(figure, height=80 + 190 * len(panels))
+    return plain(figure, height=130 + 190 * len(panels))
 
 
 def words(

@@ -168,8 +168,8 @@ def tab(source: TrainedRun) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             file = gr.File(
-                label="Tracks: NGSIM, highD, inD, CommonRoad, ... or vehicle, time, x, y",
-                height=110,
+                label="Tracks, in any format that is read",
+                height=150,
                 elem_id="trajectory-file",
             )
             gr.Examples(_samples(), file, label="Samples")

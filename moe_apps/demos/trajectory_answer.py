@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from moe_apps.demos.charts import GREY, experts_over_time, stacked_shares
 from moe_apps.demos.reading import expert_reading
+from moe_apps.demos.trajectory_replay import WAY_COLORS
 from moe_apps.errors import DataError
 from moe_apps.models.trajectory.tasks import TASKS
 from moe_apps.pipelines.run_folder import RunFolder
@@ -83,7 +84,7 @@ def moments_of(cutter: WindowCutter, vehicle: tuple[str, int], file: str) -> Any
 def intentions_over_time(time: Any, answer: Answer, now: float) -> go.Figure:
     """Probability of each intention at all moments of a vehicle."""
     assert answer.probability is not None
-    figure = stacked_shares(time, answer.probability, INTENTIONS)
+    figure = stacked_shares(time, answer.probability, INTENTIONS, list(WAY_COLORS.values()))
     figure.update_xaxes(title_text="seconds")
     return _marked(figure, now)
 
@@ -92,7 +93,9 @@ def gates_over_time(time: Any, answer: Answer, now: float) -> go.Figure | None:
     """Weight of each expert for each task at all moments; None without experts."""
     if answer.gates is None:
         return None
-    return _marked(experts_over_time(time, answer.gates, TASKS), now)
+    figure = experts_over_time(time, answer.gates, TASKS)
+    figure.update_xaxes(title_text="seconds", row=len(TASKS), col=1)
+    return _marked(figure, now)
 
 
 def _marked(figure: go.Figure, now: float) -> go.Figure:

@@ -102,7 +102,7 @@ def replay_chart(cutter: WindowCutter, row: int, answer: Answer) -> go.Figure:
     _add_slider(figure, steps, moving, active=settings.history_steps - 1)
     figure.update_xaxes(range=[-BEHIND, reach], title_text="metres along the road")
     figure.update_yaxes(title_text="metres to the left")
-    plain(figure, height=420)
+    plain(figure, height=460)
     figure.update_layout(margin={"b": 100})
     return figure
 
