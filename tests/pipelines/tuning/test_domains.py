@@ -62,7 +62,7 @@ def test_a_study_never_looks_at_the_test_part(
     trial = RunFolder(Path("study/trials/0001"))
     assert trial.history_file.is_file() and not trial.checkpoint.exists()
     run = quiet_client(tracking_store).get_run(trial.read_details()["mlflow_run"])
-    assert run.data.metrics["learning_rate"] > 0 and run.data.tags["mlflow.parentRunId"]
+    assert "learning_rate" in run.data.metrics and run.data.tags["mlflow.parentRunId"]
     loads = {metric for metric in run.data.metrics if "/load_" in metric}
     gates = {metric.split("/load_")[0] for metric in loads}
     # How often each expert is taken, and how sure the gate is, by layer or gate.
