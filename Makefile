@@ -6,6 +6,7 @@
 # make docs     write docs/layers.md from the code
 # make parity   compare tests/parity/reference.json with the real tensorflow-addons
 # make bench    measure what the MoE layer costs, on both backends, and write docs/benchmarks.md
+# make bench-forecasting  thousands of series in one model, beside NHITS of neuralforecast
 # make clean    remove caches and build outputs (not .venv*, runs or the tracking store)
 #
 # PYTHON=python3.12 make test uses that interpreter for a new .venv.
@@ -19,11 +20,12 @@ BOTH_BACKENDS := tests/layers tests/models moe_apps/layers moe_apps/models
 # JAX compiles every single operation of an eager test, so by default it runs what agrees with
 # TensorFlow by itself (test_every_entry.py), what trains, and the models that are quick to compile.
 ON_JAX := $(wildcard tests/layers/test_*.py) tests/layers/dispatch tests/layers/callbacks \
-	tests/models/forecasting/test_time_moe.py tests/models/trajectory
+	tests/models/forecasting/test_time_moe.py tests/models/forecasting/test_heads.py \
+	tests/models/trajectory
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: run test test-all lint audit docs parity bench clean
+.PHONY: run test test-all lint audit docs parity bench bench-forecasting clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed-samples
@@ -61,6 +63,9 @@ bench: .venv/installed-bench .venv/installed-jax .venv/torch-cpu
 	KERAS_BACKEND=$$backend $(BIN)/python benchmarks/$$part.py; done; done
 	$(BIN)/python benchmarks/report.py
 
+bench-forecasting: .venv/installed-bench .venv-neuralforecast/installed
+	$(BIN)/python benchmarks/forecasting/many_series.py --peer-python .venv-neuralforecast/bin/python
+
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -85,6 +90,11 @@ PARITY_PYTHON ?= python3.11
 TORCH_INDEX ?= --extra-index-url https://download.pytorch.org/whl/cpu
 .venv/torch-cpu: setup.cfg | .venv/installed-bench
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench-torch]' $(TORCH_INDEX)
+	@touch $@
+
+.venv-neuralforecast/installed: benchmarks/forecasting/requirements.txt
+	$(PYTHON) -m venv .venv-neuralforecast
+	.venv-neuralforecast/bin/python -m pip install --quiet -r $< $(TORCH_INDEX)
 	@touch $@
 
 # Where uv cannot be had, the pip of the environment does its work.

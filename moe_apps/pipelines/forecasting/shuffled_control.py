@@ -23,7 +23,8 @@ class ShuffledControl:
     Neighbours in time are alike, in their routing and in their labels, so that single labels in
     random order would make nearly everything look like knowledge. Labels are exchanged in blocks of
     consecutive points, a twentieth of the shortest series, among all series. A block is no multiple
-    of a day or week, or its labels would keep their hours.
+    of a day or week, or its labels would keep their hours. What lasts longer than a block by chance
+    still looks like knowledge now and then.
 
     Args:
         series: Series that will be added; each may give its share of `MOST_POINTS`.

@@ -128,4 +128,4 @@ def test_what_only_lasts_is_no_knowledge():
         control = ShuffledControl(1)
         control.add(np.eye(2)[expert][:, None, :], {"season": labels})
         small += control.result(_specialisation)["season"]["p_value"][0] <= 0.05
-    assert small < 20  # single labels in random order would find it every time
+    assert small < 16  # single labels in random order would find it every time
