@@ -97,7 +97,7 @@ def experts_over_time(
     names = list(names)[:MOST_LAYERS]
     experts = [str(number) for number in range(weights.shape[-1])]
     figure = make_subplots(
-        len(names), 1, shared_xaxes=True, vertical_spacing=0.16 / len(names), subplot_titles=names
+        len(names), 1, shared_xaxes=True, vertical_spacing=0.26 / len(names), subplot_titles=names
     )
     top = max(float(weights.max()), 1e-9)
     for row in range(len(names)):

@@ -37,7 +37,8 @@ def _loaded(run: RunFolder) -> Any:
     from moe_apps.pipelines.forecasting.stored_scale import stored_scale
     from moe_apps.pipelines.tracked_run import load_model
 
-    return load_model(run.model_file), run.read_config(ForecastingConfig), stored_scale(run)
+    model = load_model(run.model_file)
+    return model, run.read_config(ForecastingConfig), stored_scale(run), {}
 
 
 class Forecaster:
@@ -109,7 +110,7 @@ class Forecaster:
         if not file:
             raise DataError(NO_FILE)
         run = self.source.get(shown_in(progress))
-        model, config, scale = _loaded(run)
+        model, config, scale, compiled = _loaded(run)
         progress(0.1, desc="reading")
         panel = _panel(config.data, file, time_column, id_columns or [])
         config, level = _for_page(config, int(horizon))
@@ -117,7 +118,9 @@ class Forecaster:
         if series and series not in names:
             raise DataError(f"{file}: has no series '{series}'; found {', '.join(names[:10])}")
         chosen = panel.series[names.index(series) if series else 0]
-        forecaster = UnitForecaster(model, config, replace(panel, series=(chosen,)), scale)
+        forecaster = UnitForecaster(
+            model, config, replace(panel, series=(chosen,)), scale, compiled
+        )
         progress(0.3, desc="forecasting")
         notes = Notes()
         table = forecast_table(forecaster, notes)
@@ -226,7 +229,7 @@ def tab(source: TrainedRun) -> None:
             series = gr.Dropdown(
                 [], label="Series to forecast", allow_custom_value=True, elem_id="forecast-series"
             )
-            horizon = gr.Slider(1, LONGEST, value=24, step=1, label="Horizon: steps to forecast")
+            horizon = gr.Slider(1, LONGEST, value=24, step=1, label="Steps to forecast")
             with gr.Accordion("How the table is read", open=False):
                 time_column = gr.Dropdown(
                     [FIND, NO_TIME], value=FIND, label="Column of the time", allow_custom_value=True

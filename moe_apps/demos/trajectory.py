@@ -181,10 +181,14 @@ def tab(source: TrainedRun) -> None:
             found = gr.Markdown()
         with gr.Column(scale=5, min_width=300):
             replay = gr.Plot(
-                label="Replay: drag the slider over history and horizon",
+                label="Replay",
                 elem_id="trajectory-replay",
             )
-            play = gr.Button("Play", size="sm", elem_id="trajectory-play")
+            play = gr.Button(
+                "Play, or drag the slider over history and horizon",
+                size="sm",
+                elem_id="trajectory-play",
+            )
             words = gr.Markdown(elem_id="trajectory-words")
     with gr.Row():
         intentions = gr.Plot(label="Intention over time", elem_id="trajectory-intentions")

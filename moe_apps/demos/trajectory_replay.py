@@ -102,8 +102,8 @@ def replay_chart(cutter: WindowCutter, row: int, answer: Answer) -> go.Figure:
     _add_slider(figure, steps, moving, active=settings.history_steps - 1)
     figure.update_xaxes(range=[-BEHIND, reach], title_text="metres along the road")
     figure.update_yaxes(title_text="metres to the left")
-    plain(figure, height=460)
-    figure.update_layout(margin={"b": 100})
+    plain(figure, height=490)
+    figure.update_layout(margin={"b": 130})
     return figure
 
 
@@ -225,8 +225,8 @@ def _add_slider(
             {
                 "steps": made,
                 "active": active,
-                "currentvalue": {"prefix": "Seconds from the moment: ", "xanchor": "left"},
-                "pad": {"t": 40, "b": 4},
+                "currentvalue": {"prefix": "From the moment: ", "xanchor": "left"},
+                "pad": {"t": 62, "b": 4},
                 "tickcolor": GREY,
                 "font": {"color": GREY},
             }

@@ -43,10 +43,16 @@ class UnitForecaster:
         config: The run's settings.
         panel: The file's series.
         scale: Of the covariates, as in training.
+        compiled: Keeps compiled functions for further forecasters of the same model.
     """
 
     def __init__(
-        self, model: Any, config: ForecastingConfig, panel: Panel, scale: Scale = NO_COVARIATES
+        self,
+        model: Any,
+        config: ForecastingConfig,
+        panel: Panel,
+        scale: Scale = NO_COVARIATES,
+        compiled: dict[Any, Any] | None = None,
     ) -> None:
         self.config = config
         self.scale = scale
@@ -55,7 +61,7 @@ class UnitForecaster:
         self.known_features = getattr(model, "known_features", 0)
         self.has_quantiles = has_quantiles(model)
         self._model = model
-        self._compiled: dict[Any, Any] = {}
+        self._compiled: dict[Any, Any] = {} if compiled is None else compiled
 
     def of_ends(self) -> npt.NDArray[np.float64]:
         """Forecasts `[series, horizon]` of what follows each series."""
@@ -69,7 +75,10 @@ class UnitForecaster:
         """
         origins = [(series, len(series)) for series in self.panel.series]
         history, mask, known, _, _ = self._inputs(origins, self._length(origins))
-        return routing_function(self._model, len(origins))(history, mask, known)
+        key = "routing", len(origins)
+        if key not in self._compiled:
+            self._compiled[key] = routing_function(self._model, len(origins))
+        return self._compiled[key](history, mask, known)
 
     def recent_errors(
         self,
@@ -129,7 +138,7 @@ class UnitForecaster:
         self, origins: Origins, length: int, size: int, probabilities: tuple[float, ...]
     ) -> npt.NDArray[np.float64]:
         history, mask, known, mean, scale = self._inputs(origins, length)
-        key = size, probabilities
+        key = self.config.data.horizon, size, probabilities
         if key not in self._compiled:
             self._compiled[key] = forecast_function(
                 self._model, self.config.data.horizon, size, probabilities

@@ -4,7 +4,7 @@
 FROM python:3.12-slim
 ENV PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3 GRADIO_ANALYTICS_ENABLED=False
 COPY . /src
-RUN pip install --no-cache-dir -c /src/constraints.txt "/src[demos,images,samples]" \
+RUN pip install --no-cache-dir -c /src/constraints.txt "/src[audio,demos,images,samples]" \
     && useradd --create-home --uid 1000 moe
 USER moe
 WORKDIR /work
