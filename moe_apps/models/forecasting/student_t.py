@@ -60,8 +60,9 @@ def student_t_quantiles(probabilities: Sequence[float], freedom: Any) -> Any:
         `(..., probabilities)`.
 
     Example:
-        >>> student_t_quantiles([0.5, 0.975], ops.array([10.0]))[0].numpy().round(3).tolist()
-        [0.0, 2.228]
+        >>> found = student_t_quantiles([0.9, 0.975], ops.array([10.0]))[0]
+        >>> [round(float(one), 3) for one in found]
+        [1.372, 2.228]
     """
     coefficients = np.stack([_coefficients(one) for one in probabilities], axis=-1)
     x = (4 / freedom - 1)[..., None]

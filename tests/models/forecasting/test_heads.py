@@ -135,10 +135,9 @@ def test_a_head_starts_at_the_errors_of_the_first_forecast(kind):
         )
 
 
-def models(kind: str, **settings):
-    """Both systems with weights large enough that all of them say something."""
-    made = []
-    for build in (
+def model_of(kind: str, number: int, **settings):
+    """A linear MoE (0) or MoHETS (1) with weights large enough that all of them say something."""
+    build = (
         lambda: LinearMoE(
             LOOK_BACK, HORIZON, season=6, num_experts=3, rank=2, gate_dim=4,
             head=kind, levels=LEVELS, **settings,
@@ -148,15 +147,14 @@ def models(kind: str, **settings):
             intermediate_dim=8, num_experts=3, scaled_init=True, head=kind, levels=LEVELS,
             **settings,
         ),
-    ):  # fmt: skip
-        keras.utils.set_random_seed(1)
-        model = build()
-        draw = np.random.default_rng(1).normal
-        for variable in model.trainable_variables:
-            if len(variable.shape) > 1 and isinstance(model, LinearMoE):
-                variable.assign(0.4 * draw(size=variable.shape))
-        made.append(model)
-    return made
+    )[number]  # fmt: skip
+    keras.utils.set_random_seed(1)
+    model = build()
+    draw = np.random.default_rng(1).normal
+    for variable in model.trainable_variables:
+        if len(variable.shape) > 1 and isinstance(model, LinearMoE):
+            variable.assign(0.4 * draw(size=variable.shape))
+    return model
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,7 @@ def models(kind: str, **settings):
 def test_models_agree_in_every_mode_and_give_ordered_quantiles(
     kind, number, horizon, history, mode
 ):
-    model = models(kind)[number]
+    model = model_of(kind, number)
     asked = lambda x: model.quantiles(x, horizon, PROBABILITIES)  # noqa: E731
     found = in_mode(asked, mode)(history)
     assert found.shape == (2, horizon, 3) and (np.diff(found, axis=-1) > 0).all()
@@ -181,8 +179,9 @@ def test_models_agree_in_every_mode_and_give_ordered_quantiles(
         np.testing.assert_allclose(found[..., 1], forecast, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_rolled_blocks_read_the_middle_of_those_before(history):
-    model = models("student_t")[0]
+    model = model_of("student_t", 0)
 
     def quantiles(window, horizon):
         run = in_mode(lambda x: model.quantiles(x, horizon, PROBABILITIES), QUICKEST)
@@ -194,9 +193,17 @@ def test_rolled_blocks_read_the_middle_of_those_before(history):
     np.testing.assert_allclose(quantiles(history, 8), expected, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["linear_moe", "mohets"])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("quantile", 0),
+        pytest.param("student_t", 0, marks=pytest.mark.slow),
+        pytest.param("quantile", 1, marks=pytest.mark.slow),
+        pytest.param("student_t", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_brings_the_head_back(kind, number, history, tmp_path):
-    model = models(kind)[number]
+    model = model_of(kind, number)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert loaded.get_config() == model.get_config() and type(loaded.spread) is type(model.spread)
