@@ -137,22 +137,26 @@ def show_runs(rows: list[dict[str, Any]]) -> None:
     console = _console()
     for domain in dict.fromkeys(row["domain"] for row in rows):
         of_domain = [row for row in rows if row["domain"] == domain]
-        baselines = dict.fromkeys(name for row in of_domain for name in row["baselines"])
         table = Table(title=f"{domain}: {of_domain[0]['metric']}", title_justify="left")
-        for column in ("run", "started", "system", "seed", "test part"):
-            table.add_column(column, overflow="fold")
-        for column in (MODEL, TWIN, *(name.replace("_", " ") for name in baselines)):
-            table.add_column(column, justify="right")
+        for column in ("run", "test part", MODEL, TWIN, "baselines"):
+            figures = column in (MODEL, TWIN)
+            table.add_column(column, justify="right" if figures else "left", no_wrap=figures)
         for row in of_domain:
-            figures = [row["model"], row["dense_twin"], *map(row["baselines"].get, baselines)]
-            table.add_row(
-                escape(f"{row['run']}{' *' if row['champion'] else ''}"),
+            sign = -1 if row["higher_is_better"] else 1
+            baselines = sorted(row["baselines"].items(), key=lambda one: sign * one[1])
+            about = (
+                f"{row['run']}{' *' if row['champion'] else ''}",
+                f"{row['system'] or '-'}, seed {'-' if row['seed'] is None else row['seed']}",
                 row["started"][:16].replace("T", " "),
-                row["system"] or "-",
-                "-" if row["seed"] is None else str(row["seed"]),
-                (row["test_digest"] or "-")[:8],
-                *map(_shown, figures),
             )
+            table.add_row(
+                escape("\n".join(about)),
+                (row["test_digest"] or "-")[:8],
+                _shown(row["model"]),
+                _shown(row["dense_twin"]),
+                escape("\n".join(f"{_shown(v)} {n.replace('_', ' ')}" for n, v in baselines)),
+            )
+            table.add_section()
         console.print(table)
     if not rows:
         console.print("No run with a result is tracked here.")

@@ -27,8 +27,8 @@ def tracked_runs(domain: Domain, most: int = 20, uri: str | None = None) -> list
     Returns:
         For each run `run` (name), `id`, `started` (ISO 8601), `system`, `seed`, `test_digest`
         (runs with one digest were judged by the same test part; `None` for older ones), `metric`
-        (name), `model` and `dense_twin` (its values), `baselines` (name to value), `active` and
-        `total` parameters, `champion` (whether its model has that alias).
+        (name), `higher_is_better`, `model` and `dense_twin` (its values), `baselines` (name to
+        value), `active` and `total` parameters, `champion` (whether its model has that alias).
 
     Raises:
         RunError: MLflow does not answer.
@@ -64,11 +64,12 @@ def _rows(client: MlflowClient, domain: Domain, most: int) -> list[dict[str, Any
         max_results=most,
         order_by=["attributes.start_time DESC"],
     )
-    return [_row(run, domain.headline, champion) for run in found]
+    return [_row(run, domain, champion) for run in found]
 
 
-def _row(run: Any, headline: str, champion: str | None) -> dict[str, Any]:
+def _row(run: Any, domain: Domain, champion: str | None) -> dict[str, Any]:
     metrics, params, tags = run.data.metrics, run.data.params, run.data.tags
+    headline = domain.headline
     baselines = {
         name.removeprefix(BASELINES).removesuffix(f".{headline}"): value
         for name, value in metrics.items()
@@ -83,6 +84,7 @@ def _row(run: Any, headline: str, champion: str | None) -> dict[str, Any]:
         "seed": int(params["seed"]) if params.get("seed", "").isdecimal() else None,
         "test_digest": tags.get("test_digest"),
         "metric": headline,
+        "higher_is_better": domain.higher_is_better,
         "model": metrics[f"test.{headline}"],
         "dense_twin": metrics.get(f"dense_twin.{headline}"),
         # Deeper figures, such as those of a part of the data, have a dot in their name.
