@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from moe_apps.models.acoustic.normalised_experts import NormalisedExperts
 from moe_apps.models.acoustic.presets import RESNET_PRESETS
 from moe_apps.models.acoustic.resnet import resnet
 from moe_apps.models.acoustic.spectra_features import SpectraFeatures
-from moe_apps.models.acoustic.spectrum_encoder import spectrum_encoder
+from moe_apps.models.acoustic.spectrum_encoder import SPECTRUM_ENCODERS, spectrum_encoder
 
 ROUTER_INPUTS = ("embedding", "demon")
 
@@ -49,6 +50,7 @@ class CMoE(keras.Model):
         gate, activation, balance_loss_weight: of `CMoEGate`.
         router_input: "embedding" (default) or "demon".
         residual: add the residual expert. Default False.
+        demon_encoder: "convolution" (default) or "kernel" (see `spectrum_encoder`).
         demon_units: width of what the DEMON network adds to the embedding. Default 64.
         dropout: share of the embedding that is left out in training. Default 0.2.
         label_smoothing: share of the target that is spread over all classes. Default 0.
@@ -81,18 +83,16 @@ class CMoE(keras.Model):
         balance_loss_weight: float = 1e-2,
         router_input: str = "embedding",
         residual: bool = False,
+        demon_encoder: str = "convolution",
         demon_units: int = 64,
         dropout: float = 0.2,
         label_smoothing: float = 0.0,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        if front_end not in RESNET_PRESETS:
-            known = ", ".join(RESNET_PRESETS)
-            raise ValueError(f"`front_end` must be one of {known}. Received: {front_end!r}")
-        if router_input not in ROUTER_INPUTS:
-            known = ", ".join(ROUTER_INPUTS)
-            raise ValueError(f"`router_input` must be one of {known}. Received: {router_input!r}")
+        _check_known("front_end", front_end, RESNET_PRESETS)
+        _check_known("router_input", router_input, ROUTER_INPUTS)
+        _check_known("demon_encoder", demon_encoder, SPECTRUM_ENCODERS)
         if image_shape is None and demon_shape is None:
             raise ValueError("there must be an image or a DEMON spectrum to look at")
         if router_input == "demon" and demon_shape is None:
@@ -131,7 +131,7 @@ class CMoE(keras.Model):
         if demon_shape is not None:
             inputs["demon"] = keras.Input(tuple(demon_shape), name="demon")
             demon = parts["demon"](inputs["demon"])
-            found.append(spectrum_encoder(demon, units=demon_units, dtype=policy))
+            found.append(spectrum_encoder(demon, demon_encoder, units=demon_units, dtype=policy))
             context = layers.Flatten(dtype="float32", name="demon_context")(demon)
         embedding = (
             layers.Concatenate(dtype="float32", name="embedding")(found)
@@ -175,15 +175,19 @@ class CMoE(keras.Model):
             "balance_loss_weight": balance_loss_weight,
             "router_input": router_input,
             "residual": residual,
+            "demon_encoder": demon_encoder,
             "demon_units": demon_units,
             "dropout": dropout,
             "label_smoothing": label_smoothing,
         }
 
     def set_statistics(self, inputs: dict[str, Any]) -> None:
-        """Take mean and deviation of each frequency from inputs of the training part."""
+        """Take what does not learn by gradients from inputs of the training part."""
         for name, scale in self.scales.items():
             scale.adapt(inputs[name])
+        if self.settings["demon_encoder"] == "kernel" and "demon" in self.scales:
+            spectra = ops.convert_to_numpy(self.scales["demon"](inputs["demon"]))
+            self.get_layer("demon_embedding").adapt(spectra.reshape(len(spectra), -1))
 
     def of_raw(self, raw: Any, training: bool = False) -> dict[str, Any]:
         """The outputs for what `features` takes: segments `(batch, samples)`, or spectra."""
@@ -226,6 +230,11 @@ class CMoE(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CMoE:
         # Keras would rebuild a functional model from its layers; the arguments say it all.
         return cls(**config)
+
+
+def _check_known(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value!r}")
 
 
 def _head(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from moe_apps.models.acoustic.filterbanks import (
@@ -97,6 +99,16 @@ class Spectrogram(keras.layers.Layer):
         self.bank = bank(sample_rate, self.fft_length, bands, f_min, top) if bank else None
         spacing = sample_rate / self.fft_length
         self.first_bin, self.last_bin = round(f_min / spacing), round(top / spacing)
+
+    @property
+    def frequencies(self) -> npt.NDArray[np.floating] | None:
+        """Hz in the middle of each feature; None for mfcc, whose features have none."""
+        if self.kind == "mfcc":
+            return None
+        hz = np.arange(self.fft_length // 2 + 1) * (self.sample_rate / self.fft_length)
+        if self.bank is None:
+            return hz[self.first_bin : self.last_bin + 1]
+        return hz @ (self.bank / self.bank.sum(axis=0))
 
     def build(self, input_shape: Any) -> None:
         frames = 1 + (input_shape[-1] - self.fft_length) // self.hop

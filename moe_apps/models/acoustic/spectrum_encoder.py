@@ -6,17 +6,28 @@ from typing import Any
 
 from keras import layers
 
+from moe_apps.models.acoustic.kernel_features import KernelFeatures
+
+SPECTRUM_ENCODERS = ("convolution", "kernel")
+
 
 def spectrum_encoder(
-    spectrum: Any, channels: int = 16, units: int = 64, dropout: float = 0.3, dtype: Any = None
+    spectrum: Any,
+    kind: str = "convolution",
+    channels: int = 16,
+    units: int = 64,
+    dropout: float = 0.3,
+    dtype: Any = None,
 ) -> Any:
     """Vectors `(batch, units)` of spectra.
 
-    A convolution finds peaks whatever their frequency; a dense layer, which knows where they are,
-    reads their maxima over neighbouring bins.
+    `convolution`: finds peaks whatever their frequency; a dense layer, which knows where they
+    are, reads their maxima over neighbouring bins. `kernel`: likeness to examples, with nothing
+    to learn, for a few hundred spectra (see `KernelFeatures`, which has to be adapted).
 
     Args:
         spectrum: symbolic tensor `(batch, bins)`, or `(batch, bins, kinds)`.
+        kind: see above.
         channels: of the convolution.
         units: of the answer.
         dropout: share of inputs of the dense layer that are left out in training.
@@ -27,6 +38,9 @@ def spectrum_encoder(
         >>> tuple(spectrum_encoder(keras.Input((250,))).shape)
         (None, 64)
     """
+    if kind == "kernel":
+        x = layers.Flatten(dtype="float32", name="demon_flat")(spectrum)
+        return KernelFeatures(units, dtype="float32", name="demon_embedding")(x)
     kinds = spectrum.shape[2] if len(spectrum.shape) == 3 else 1
     shape = (spectrum.shape[1], kinds)
     x = layers.Reshape(shape, dtype=dtype, name="demon_column")(spectrum)

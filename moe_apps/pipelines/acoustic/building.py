@@ -90,6 +90,7 @@ def build_model(
                 balance_loss_weight=settings.balance_loss_weight,
                 router_input="embedding" if kind == "dense_twin" else settings.router_input,
                 residual=settings.residual,
+                demon_encoder=settings.demon_encoder,
                 demon_units=settings.demon_units,
                 dropout=settings.dropout,
                 label_smoothing=config.train.label_smoothing,

@@ -167,6 +167,8 @@ class ModelSettings(Settings):
         router_input: What is routed on: embedding, or demon (as DEMONet).
         residual: Add an expert that is always on (RCMoE).
         balance_loss_weight: Factor of the balance loss.
+        demon_encoder: DEMON network: convolution; or kernel, likeness to training examples, for
+            a few hundred spectra.
         demon_units: Width of what the DEMON network adds to the embedding.
         dropout: Share of the embedding left out in training.
     """
@@ -181,6 +183,7 @@ class ModelSettings(Settings):
     router_input: Literal["embedding", "demon"] = "embedding"
     residual: bool = False
     balance_loss_weight: float = Field(default=0.01, ge=0)
+    demon_encoder: Literal["convolution", "kernel"] = "convolution"
     demon_units: int = Field(default=64, ge=1, le=4096)
     dropout: float = Field(default=0.2, ge=0, lt=1)
 

@@ -17,7 +17,7 @@ from moe_apps.pipelines.acoustic.building import feature_layer
 from moe_apps.pipelines.acoustic.config import AcousticConfig
 from moe_apps.pipelines.acoustic.extraction import Extractor, Piece, Segments, extracted
 from moe_apps.pipelines.acoustic.recordings import Recording, find_recordings
-from moe_apps.pipelines.acoustic.sound_files import resampler
+from moe_apps.pipelines.acoustic.sound_files import check_installed, resampler
 from moe_apps.pipelines.acoustic.spectra_file import SPECTRA_SUFFIX, read_spectra
 from moe_apps.pipelines.acoustic.splits import PART_NAMES, TEST, TRAIN, VALIDATION, split_recordings
 from moe_apps.pipelines.content_digest import content_digest
@@ -110,6 +110,7 @@ def _read(
     settings = config.data
     if path is not None and Path(path).suffix.lower() == SPECTRA_SUFFIX:
         return _read_spectra(Path(path), notes, classes)
+    check_installed()
     features = feature_layer(config)
     extractor = Extractor(
         features, settings, waveforms=config.train.augmentation.noise_snr is not None

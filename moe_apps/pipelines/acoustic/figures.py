@@ -27,6 +27,8 @@ MOST_SEGMENTS = 24
 MOST_POINTS = 4000
 """Of the map of embeddings."""
 MARKERS = "osD^vP*X<>"
+AXES = {"stft": "hz", "mel": "mel", "bark": "mel", "cqt": "log"}
+"""librosa's scale of the frequency axis for each kind of image."""
 
 
 def colors(count: int) -> list[Any]:
@@ -54,21 +56,22 @@ def decisions(data: AcousticData, test: Segments, answer: Answer, folder: Path) 
     for number, row in enumerate(shown):
         rows = np.flatnonzero(test.recording == test.recording[row])[:MOST_SEGMENTS]
         part = grid[number * len(heights) : (number + 1) * len(heights)]
-        image = np.concatenate(test.inputs["image"][rows]).T
-        low, high = np.quantile(image, [0.02, 0.995])
-        part[0].imshow(image, aspect="auto", origin="lower", cmap="magma", vmin=low, vmax=high)
+        seconds = draw_image(part[0], data.features, test.inputs["image"][rows])
         truth = data.classes[test.label[row]]
         name = data.recordings[test.recording[row]].name
         part[0].set_title(f"{name}: {truth}", loc="left", fontsize=9)
         guess = answer.probability[rows].argmax(axis=1)
         strip = [[of_class[label] for label in guess]]
-        part[1].imshow(np.array(strip), aspect="auto")
+        area = (0.0, seconds, 0.0, 1.0)
+        part[1].imshow(np.array(strip), aspect="auto", extent=area)
         if answer.share is not None:
             chosen = answer.share[rows].argmax(axis=1)
-            part[2].imshow(np.array([[of_expert[one] for one in chosen]]), aspect="auto")
-            for place, one in enumerate(chosen):
-                part[2].text(place, 0, str(one), ha="center", va="center", fontsize=7)
-        for axes, label in zip(part, ("", "class", "expert"), strict=False):
+            strip = [[of_expert[one] for one in chosen]]
+            part[2].imshow(np.array(strip), aspect="auto", extent=area)
+            middle = (np.arange(len(chosen)) + 0.5) * seconds / len(chosen)
+            for at, one in zip(middle, chosen, strict=True):
+                part[2].text(at, 0.5, str(one), ha="center", va="center", fontsize=7)
+        for axes, label in zip(part[1:], ("class", "expert"), strict=False):
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
@@ -76,10 +79,34 @@ def decisions(data: AcousticData, test: Segments, answer: Answer, folder: Path) 
     canvas.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     caption = (
         "Features of the first test recordings of each class, chosen by their place in the list; "
-        "time to the right, frequency upwards. Under each, the class decided on for each segment, "
-        "and the expert that decided."
+        "seconds to the right, Hz upwards, segments one after another. Under each, the class "
+        "decided on for each segment, and the expert that decided."
     )
     return Figure(save_chart(canvas, folder, "decisions"), "What was heard", caption)
+
+
+def draw_image(axes: Any, features: Any, images: npt.NDArray[np.float32]) -> float:
+    """Images `[segments, time, features]` one after another; their length in seconds."""
+    import librosa.display
+
+    image = np.concatenate(images).T
+    low, high = np.quantile(image, [0.02, 0.995])
+    step = features.hop * features.time_pool / features.sample_rate
+    librosa.display.specshow(
+        image,
+        x_coords=(np.arange(image.shape[1]) + 0.5) * step,
+        y_coords=features.image.frequencies,
+        x_axis="time",
+        y_axis=AXES.get(features.kind),
+        cmap="magma",
+        vmin=low,
+        vmax=high,
+        ax=axes,
+    )
+    seconds = float(image.shape[1] * step)
+    axes.set(xlim=(0, seconds), xlabel="", ylabel="Hz" if features.kind in AXES else "coefficient")
+    axes.tick_params(labelsize=7)
+    return seconds
 
 
 def confusion(scores: Mapping[str, Any], classes: Sequence[str], folder: Path) -> Figure:

@@ -123,8 +123,8 @@ def resampler(rate: int, wanted: int) -> Any:
 
 
 def check_installed() -> None:
-    """Raise `ConfigError` where the packages that read sound are missing."""
-    missing = [name for name in ("soundfile", "soxr") if find_spec(name) is None]
+    """Raise `ConfigError` where packages that read or draw sound are missing."""
+    missing = [name for name in ("librosa", "soundfile", "soxr") if find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"{', '.join(missing)}: not installed; install by pip install 'moe-apps[audio]'"

@@ -143,7 +143,14 @@ def test_demon_alone_decides_where_it_is_routed_on(
     assert np.abs(np.asarray(same["logits"]) - np.asarray(changed["logits"])).max() > 1e-4
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_experts": 1, "residual": True, "expert_hidden": 5}])
+SETTINGS = [
+    {},
+    {"num_experts": 1, "residual": True, "expert_hidden": 5},
+    {"demon_encoder": "kernel"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_a_saved_model_answers_the_same(
     settings: dict, make_model: Callable[..., CMoE], tmp_path: Path
 ) -> None:
