@@ -179,7 +179,9 @@ def show_tuning(found: Mapping[str, Any]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
     table = Table(title=f"{found['domain']}: {found['metric']} on validation", title_justify="left")
     for column in ("trial", "state", found["metric"], "epochs", *names):
-        table.add_column(column, justify="left" if column == "state" else "right")
+        is_state = column == "state"
+        justify: Any = "left" if is_state else "right"
+        table.add_column(column, justify=justify, no_wrap=is_state, overflow="fold")
     for row in rows:
         settings = [row["settings"].get(name) for name in names]
         state = "interrupted" if row["state"] == "fail" and not row["reason"] else row["state"]
