@@ -46,6 +46,7 @@ function done(summary, latency)
     latency:percentile(50), latency:percentile(95), latency:percentile(99)))
 end
 """
+TIMEOUT = 120  # seconds: 128 images wait for some 25 on two cores, near the server's usual 30
 FIELDS = (
     "model", "how", "concurrency", "seconds", "requests", "errors", "requests_per_second",
     "p50_ms", "p95_ms", "p99_ms", "rss_before_mb", "rss_after_mb",
@@ -133,6 +134,7 @@ def call(served: str, model: str, seconds: str) -> None:
 def serving(served: Path, batch_rows: int) -> Iterator[tuple[psutil.Process, str]]:
     command = [sys.executable, "-m", "moe_apps", "serve", str(served), "--rest-port", "0"]
     command += ["--grpc-port", "0", "--max-batch-rows", str(batch_rows)]
+    command += ["--timeout", str(TIMEOUT)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         lines = []
@@ -173,8 +175,8 @@ def wrk(
     body, script = Path(folder, "body.json"), Path(folder, "post.lua")
     body.write_text(json.dumps({"inputs": columns}))
     script.write_text(SCRIPT)
-    command = ["wrk", "-c", str(concurrency), "-t", str(min(concurrency, 2)), "--timeout", "30s"]
-    command += ["-d", f"{max(round(seconds), 1)}s", "-s", str(script)]
+    command = ["wrk", "-c", str(concurrency), "-t", str(min(concurrency, 2))]
+    command += ["--timeout", f"{TIMEOUT}s", "-d", f"{max(round(seconds), 1)}s", "-s", str(script)]
     done = subprocess.run(
         [*command, f"{url}/v1/models/{model}:predict"],
         env={**os.environ, "BODY": str(body)}, stdout=subprocess.PIPE, text=True, check=True,
