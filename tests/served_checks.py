@@ -54,7 +54,13 @@ def same(answer: Mapping[str, Any], expected: Mapping[str, Any], tolerance: floa
                 answer[name], values, rtol=0, atol=tolerance * largest, err_msg=name
             )
         else:
-            assert np.asarray(answer[name]).tolist() == values.tolist(), name
+            assert _texts(answer[name]) == _texts(values), name
+
+
+def _texts(values: Any) -> Any:
+    """As lists; JSON says as text what gRPC says as bytes."""
+    flat = [v.decode() if isinstance(v, bytes) else v for v in np.asarray(values).ravel().tolist()]
+    return np.reshape(flat, np.shape(values)).tolist()
 
 
 def check_answers(server: Running, name: str, version: Path, inputs: Mapping[str, Any]) -> None:
@@ -66,6 +72,9 @@ def check_answers(server: Running, name: str, version: Path, inputs: Mapping[str
         if not specs.keys() <= inputs.keys() or signature == "rank":
             continue
         given = {key: inputs[key] for key in specs}
+        # Such as whole segments, where the example is a sound of any length.
+        if not all(specs[key].shape.is_compatible_with(np.shape(given[key])) for key in specs):
+            continue
         expected = function(**{key: tf.constant(value) for key, value in given.items()})
         same(by_rest(server, name, given, signature), expected, 1e-5)
         same(by_grpc(server, name, given, signature), expected, 1e-6)
