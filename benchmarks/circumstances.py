@@ -6,6 +6,7 @@ import csv
 import datetime
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import keras
 
 
 def circumstances() -> dict[str, str]:
-    """Hardware, versions, kind of memory pages and date, the same on every row."""
+    """Hardware, versions, kind of memory pages, date and commit, the same on every row."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as lines:
@@ -27,7 +28,26 @@ def circumstances() -> dict[str, str]:
         "versions": " ".join(f"{name} {_installed(name)}" for name in packages),
         "memory": "huge pages" if huge_pages else "small pages",
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """The commit that is checked out, with a plus where tracked files differ from it."""
+    here = Path(__file__).parent
+    try:
+        head, changes = (
+            subprocess.run(
+                ["git", *command], cwd=here, check=True, capture_output=True, text=True
+            ).stdout.strip()
+            for command in (
+                ["rev-parse", "--short=10", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}+" if changes else head
 
 
 def write(rows: list[dict[str, Any]], output: Path) -> None:

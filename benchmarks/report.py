@@ -1,13 +1,16 @@
 """Tables and pictures of the measured figures: docs/benchmarks.md and docs/images.
 
     python benchmarks/report.py
+    python benchmarks/report.py --tables    # the page alone
 
 Everything comes from the CSV files under benchmarks/results.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
+import subprocess
 from pathlib import Path
 
 import matplotlib
@@ -24,6 +27,8 @@ NAMES = {
     ("tensorflow", "torch"): "PyTorch",
     ("jax", "xla"): "JAX",
 }
+JOINED = ("; ", "; ", " to ", ", ")
+"""Between several values of hardware, versions, dates and commits."""
 STYLES = {
     "dropless": ("C0", "o", "-"),
     "capacity 1.25": ("C2", "s", "-"),
@@ -123,22 +128,74 @@ def layer_tables(table: pd.DataFrame) -> str:
 
 
 def circumstances(*tables: pd.DataFrame) -> str:
-    """The machine, versions and dates of all the tables."""
-    facts = pd.concat(tables)[["cpu", "memory", "versions", "date"]].drop_duplicates()
+    """The machine, versions, dates and commits of all the tables."""
+    facts = pd.concat(tables).reindex(columns=["cpu", "memory", "versions", "date", "commit"])
     return "\n".join(
-        f"- {row.cpu}, {row.memory}; {row.versions}; {row.date}" for row in facts.itertuples()
+        "- " + "; ".join(str(fact) for fact in row if not pd.isna(fact))
+        for row in facts.drop_duplicates().itertuples(index=False)
     )
 
 
+def files() -> str | None:
+    """A row for each file of results; None where its commit cannot be told."""
+    lines = ["| file | guide | hardware | versions | date | commit |", "|---|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.csv")):
+        table = pd.read_csv(path)
+        guide = path.stem.split("_")[0]
+        link = f"[{guide}]({guide}.md)" if (DOCS / f"{guide}.md").exists() else "this page"
+        cpu, versions, dates, commits = (
+            found(table, name) for name in ("cpu", "versions", "date", "commit")
+        )
+        versions = [re.sub(r" \S+ absent", "", text) for text in versions]
+        if not commits or table["commit"].isna().any():
+            recorded = recorded_in(path)
+            if recorded is None:
+                return None
+            commits.append(f"recorded in {recorded}" if recorded else "not recorded")
+        cells = (cpu, versions, dates[:1] + dates[1:][-1:], commits)
+        texts = [separator.join(cell) or "-" for separator, cell in zip(JOINED, cells, strict=True)]
+        lines.append("| " + " | ".join([f"`{path.name}`", link, *texts]) + " |")
+    return "\n".join(lines)
+
+
+def found(table: pd.DataFrame, column: str) -> list[str]:
+    """The different values of a column that a file may lack, in order."""
+    return sorted(table[column].dropna().astype(str).unique()) if column in table else []
+
+
+def recorded_in(path: Path) -> str | None:
+    """The commit that a file is from, empty before there is one; None without the history."""
+
+    def git(*command: str) -> str:
+        done = subprocess.run(["git", *command], cwd=RESULTS, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    try:
+        if git("rev-parse", "--is-shallow-repository") == "true":
+            return None
+        if git("status", "--porcelain", "--", path.name):
+            return ""
+        return git("log", "-1", "--format=%h", "--abbrev=10", "--", path.name)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", action="store_true", help="write the page, draw nothing")
+    pictures = not parser.parse_args().tables
     layers, scaling, memory = read("moe_layer"), read("scaling"), read("memory")
     measured = [table for table in (layers, scaling, memory) if table is not None]
     parts = {"machine": circumstances(*measured)}
+    if (listed := files()) is not None:
+        parts["files"] = listed
     if layers is not None:
-        draw_layers(layers)
+        if pictures:
+            draw_layers(layers)
         parts["layers"] = layer_tables(layers)
     if scaling is not None:
-        draw_scaling(scaling)
+        if pictures:
+            draw_scaling(scaling)
         own = scaling[scaling["layer"] == "dropless"]
         for name, fixed, value in (("tokens", "experts", 16), ("experts", "tokens", 4096)):
             parts[name] = pivot(own[own[fixed] == value], ["run"], name, "ratio")
