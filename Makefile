@@ -3,7 +3,7 @@
 # make test-all all tests of layers and models on both, and the slow tests
 # make lint     style, types, the order of imports between the floors, security
 # make audit    known faults of the packages (needs the network)
-# make docs     write docs/layers.md from the code
+# make docs     write docs/layers.md from the code, and the site in build/site
 # make parity   compare tests/parity/reference.json with the real tensorflow-addons
 # make bench    measure what the MoE layer costs, on both backends, and write docs/benchmarks.md
 # make bench-forecasting  thousands of series in one model, beside NHITS of neuralforecast
@@ -50,8 +50,12 @@ lint: .venv/installed-test
 audit: .venv/installed-test
 	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-docs: .venv/installed-test
+# A warning of MkDocs fails the build. The variable silences only a notice on what follows Material.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: .venv/installed-test .venv/installed-docs
 	$(BIN)/python -c 'from moe_apps.layers.catalogue import markdown; print(markdown(), end="")' > docs/layers.md
+	$(BIN)/python benchmarks/report.py --tables
+	$(BIN)/mkdocs build --strict --quiet
 
 parity: .venv-parity/installed
 	.venv-parity/bin/python tests/parity/make_reference.py

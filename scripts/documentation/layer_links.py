@@ -1,0 +1,38 @@
+"""Links the names of classes in the gallery of layers with the reference."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+LAYERS = Path(__file__).parents[2] / "moe_apps" / "layers"
+PACKAGES = {
+    "moe_apps.layers": LAYERS,
+    "moe_apps.layers.addons": LAYERS / "addons",
+    "moe_apps.layers.callbacks": LAYERS / "callbacks",
+}
+
+
+def on_page_markdown(markdown: str, *, page: Any, **kwargs: Any) -> str:
+    if page.file.src_uri != "layers.md":
+        return markdown
+    packages: dict[str, str] = {}
+    for package, folder in PACKAGES.items():
+        for name in public_names(folder / "__init__.py"):
+            packages.setdefault(name, package)
+
+    def linked(row: re.Match[str]) -> str:
+        start, name = row.groups()
+        return f"{start}[`{name}`][{packages[name]}.{name}]" if name in packages else row[0]
+
+    return re.sub(r"^(\| \w+ \| )`(\w+)`", linked, markdown, flags=re.MULTILINE)
+
+
+def public_names(file: Path) -> list[str]:
+    """What a module names in `__all__`, without importing it."""
+    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+            return list(ast.literal_eval(statement.value))
+    return []
