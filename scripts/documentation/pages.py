@@ -1,4 +1,4 @@
-"""Links the names of classes in the gallery of layers with the reference."""
+"""What the site changes in a page before it is rendered."""
 
 from __future__ import annotations
 
@@ -16,8 +16,20 @@ PACKAGES = {
 
 
 def on_page_markdown(markdown: str, *, page: Any, **kwargs: Any) -> str:
-    if page.file.src_uri != "layers.md":
-        return markdown
+    if page.file.src_uri == "layers.md":
+        return with_links(markdown)
+    return re.sub(r"^\|.*`.*$", bars_in_code, markdown, flags=re.MULTILINE)
+
+
+def bars_in_code(row: re.Match[str]) -> str:
+    """Code hosts want bars in a table's code escaped, and MkDocs would show the backslash."""
+    parts = row[0].split("`")  # every second one is code
+    parts[1::2] = [part.replace(r"\|", "|") for part in parts[1::2]]
+    return "`".join(parts)
+
+
+def with_links(gallery: str) -> str:
+    """The gallery of layers, its names of classes linked with the reference."""
     packages: dict[str, str] = {}
     for package, folder in PACKAGES.items():
         for name in public_names(folder / "__init__.py"):
@@ -27,7 +39,7 @@ def on_page_markdown(markdown: str, *, page: Any, **kwargs: Any) -> str:
         start, name = row.groups()
         return f"{start}[`{name}`][{packages[name]}.{name}]" if name in packages else row[0]
 
-    return re.sub(r"^(\| \w+ \| )`(\w+)`", linked, markdown, flags=re.MULTILINE)
+    return re.sub(r"^(\| \w+ \| )`(\w+)`", linked, gallery, flags=re.MULTILINE)
 
 
 def public_names(file: Path) -> list[str]:
