@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,6 +18,24 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 settings.register_profile("moe_apps", deadline=None)  # a busy machine is no failure
 settings.load_profile("moe_apps")
+
+
+TOGETHER = ("tests/pipelines/acoustic", "tests/pipelines/forecasting", "tests/demos")
+"""Folders whose tests share a model that is trained for them, and so one process."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes, keep the tests of a file together, or of such a folder."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModel(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            folder = file.rpartition("/")[0]
+            return folder if folder in TOGETHER else file
+
+    return ByModel(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +55,21 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def store_folder() -> Iterator[Path]:
+    """Folder for databases, in memory where the system has such: each write waits for the disk."""
+    memory = Path("/dev/shm")
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
+    where = memory if roomy else None
+    with tempfile.TemporaryDirectory(prefix="moe-apps-", dir=where) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tracking_store(store_folder: Path) -> Iterator[str]:
     """A tracking store of the tests' own, so that they write nothing into the project."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'runs.db'}"
+    uri = f"sqlite:///{store_folder / 'tracking' / 'runs.db'}"
+    (store_folder / "tracking").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         yield uri

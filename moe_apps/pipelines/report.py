@@ -1,9 +1,10 @@
-"""The page on a run: one HTML file that needs nothing beside it."""
+"""The page on a run, the same for all domains: one HTML file that needs nothing beside it."""
 
 from __future__ import annotations
 
 import base64
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from moe_apps.pipelines.atomic_files import write_text
+from moe_apps.pipelines.config import RunConfig, dump_config
+from moe_apps.pipelines.environment import describe_environment
+from moe_apps.pipelines.run_folder import RunFolder
 
 Value = float | int | str | None
 Better = Literal["min", "max"]
@@ -95,7 +99,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page says, from top to bottom.
+    """What a domain says on the page, from top to bottom.
 
     Attributes:
         title: Heading.
@@ -104,10 +108,9 @@ class Report:
         subtitle: Line under the heading: system, data, date.
         facts: A few figures to show large, such as numbers of parameters.
         figures: Pictures.
+        reading: What the experts do, in sentences (see `reading`).
         tables: Further tables, such as what each expert took.
         notes: What was found in the data, and done about it.
-        configuration: The run's settings as YAML.
-        environment: Versions and hardware.
     """
 
     title: str
@@ -116,21 +119,21 @@ class Report:
     subtitle: str = ""
     facts: Mapping[str, Value] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
+    reading: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
-    configuration: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write the page.
+def write_report(report: Report, run: RunFolder, config: RunConfig) -> None:
+    """Write the page of a run, with its settings, its environment and what to do with it.
 
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> report = Report("Demo", "It works.", Table("Test", {"model": {"mse": 0.5}}))
         >>> with TemporaryDirectory() as folder:
-        ...     write_report(report, Path(folder) / "report.html")
-        ...     "It works." in (Path(folder) / "report.html").read_text()
+        ...     run = RunFolder(Path(folder))
+        ...     write_report(report, run, RunConfig(domain="forecasting"))
+        ...     "moe-apps train forecasting --config" in run.report_file.read_text()
         True
     """
     environment = Environment(
@@ -140,7 +143,32 @@ def write_report(report: Report, path: Path) -> None:
         trim_blocks=True,
     )
     environment.filters["show"] = show
-    write_text(path, environment.get_template("report.html").render(report=report))
+    page = environment.get_template("report.html").render(
+        report=report,
+        steps=_steps(run, config.domain),
+        configuration=dump_config(config),
+        environment=describe_environment(),
+    )
+    write_text(run.report_file, page)
+
+
+def _steps(run: RunFolder, domain: str) -> dict[str, tuple[str, ...]]:
+    """Return the commands that repeat, use and serve a run."""
+    folder = shlex.quote(str(run.path))
+    config = shlex.quote(str(run.config_file))
+    return {
+        "Repeat": (f"moe-apps train {domain} --config {config} --output again",),
+        "Use": (
+            f"moe-apps evaluate {folder}",
+            f"moe-apps predict {folder} --input FILE --output ANSWERS",
+            f"moe-apps demo {domain} --runs {folder}",
+        ),
+        "Serve": (
+            f"moe-apps export {folder} --to served",
+            "moe-apps serve served",
+            f"moe-apps call http://127.0.0.1:8501 {domain} --input FILE --run {folder}",
+        ),
+    }
 
 
 def verdict(table: Table, ours: str, metric: str, label: str | None = None) -> str:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import base64
 import re
+from html import unescape
 from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
 
+from moe_apps.pipelines.config import RunConfig
+from moe_apps.pipelines.reading import reading
 from moe_apps.pipelines.report import Figure, Report, Table, show, verdict, write_report
+from moe_apps.pipelines.run_folder import RunFolder
 
 ROWS = {
     "MoE": {"mse": 0.4, "r2": 0.5, "kind": "ours"},
@@ -23,6 +27,8 @@ PICTURE = b"\x89PNG\r\n\x1a\n picture"
 @pytest.fixture
 def page(tmp_path) -> str:
     (tmp_path / "a.png").write_bytes(PICTURE)
+    run = RunFolder(tmp_path / "my run")
+    run.path.mkdir()
     report = Report(
         title="A <run> & more",
         summary=verdict(TABLE, "MoE", "mse", "test MSE"),
@@ -32,12 +38,11 @@ def page(tmp_path) -> str:
         figures=(Figure(tmp_path / "a.png", "Picture", 'What "there" is to see'),),
         tables=(Table("Routing", {"expert 0": {"share": 0.125}}),),
         notes=("12 values were missing", "<script>alert(1)</script>"),
-        configuration="domain: forecasting\nseed: 0\n",
-        environment={"keras": "3.15.1"},
+        reading=(reading([0.7, 0.3], where="Layer 0"),),
     )
-    write_report(report, tmp_path / "report.html")
+    write_report(report, run, RunConfig(domain="forecasting", seed=5))
     (tmp_path / "a.png").unlink()
-    return (tmp_path / "report.html").read_text(encoding="utf-8")
+    return run.report_file.read_text(encoding="utf-8")
 
 
 def test_the_page_says_everything(page):
@@ -46,15 +51,25 @@ def test_the_page_says_everything(page):
         "113,352,192",
         "What &#34;there&#34; is to see",
         "12 values were missing",
-        "domain: forecasting\nseed: 0",
-        "3.15.1",
+        "domain: forecasting\n",
+        "seed: 5\n",
+        "Layer 0: expert 0 has the most of 2 (70 %), expert 1 the least (30 %).",
+        "Keras backend",
         "0.1250",
     ):
         assert text in page
 
 
+def test_the_page_says_how_to_go_on(page):
+    text = unescape(page)
+    config = re.search(r"moe-apps train forecasting --config ('.*?my run/config.yaml') ", text)
+    assert config is not None
+    assert re.search(r"moe-apps export '.*?my run' --to served\nmoe-apps serve served\n", text)
+
+
 def test_the_page_needs_nothing_beside_it(page):
     assert f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}" in page
+    page = page.replace("http://127.0.0.1:8501", "")  # of a command that is shown
     assert not re.search(r"https?://|<link|<script|@import|url\(", page)
     assert re.findall(r'src="(.{10})', page) == ["data:image"]
 

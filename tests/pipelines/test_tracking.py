@@ -14,8 +14,9 @@ from moe_apps.pipelines.tracking_store import quiet_client, tracking_uri
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'mlflow.db'}"
+def uri(store_folder) -> str:
+    (store_folder / "test_tracking").mkdir()
+    return f"sqlite:///{store_folder / 'test_tracking' / 'mlflow.db'}"
 
 
 def test_default_store_is_a_file_here_and_the_environment_wins(tmp_path, monkeypatch):

@@ -33,9 +33,10 @@ assert "moe_apps" not in sys.modules
 
 
 @pytest.fixture(scope="module")
-def store(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(run: RunFolder, store_folder: Path) -> str:
     """A store with a finished run, and its model logged."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('models') / 'runs.db'}"
+    (store_folder / "tracked_model").mkdir()
+    uri = f"sqlite:///{store_folder / 'tracked_model' / 'runs.db'}"
     with tracked("tiny", uri=uri) as tracker:
         run.write_details(mlflow_run=tracker.run_id, mlflow_uri=uri)
     return uri

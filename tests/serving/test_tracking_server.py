@@ -67,8 +67,9 @@ class TrackingServer:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    server = TrackingServer(tmp_path_factory.mktemp("server"))
+def server(store_folder: Path) -> Iterator[TrackingServer]:
+    (store_folder / "server").mkdir()
+    server = TrackingServer(store_folder / "server")
     server.start()
     try:
         yield server

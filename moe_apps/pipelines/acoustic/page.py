@@ -10,8 +10,7 @@ from moe_apps.pipelines.acoustic.answers import Answer
 from moe_apps.pipelines.acoustic.config import AcousticConfig
 from moe_apps.pipelines.acoustic.data import AcousticData
 from moe_apps.pipelines.acoustic.splits import TEST
-from moe_apps.pipelines.config import dump_config
-from moe_apps.pipelines.environment import describe_environment
+from moe_apps.pipelines.reading import reading
 from moe_apps.pipelines.report import Better, Report, Table, verdict, write_report
 from moe_apps.pipelines.run_folder import RunFolder
 
@@ -73,12 +72,11 @@ def write_page(
             "minutes of training": round(metrics["timing"]["model_training_seconds"] / 60, 1),
         },
         figures=tuple(figure for figure in drawn if figure is not None),
+        reading=_reading(metrics["routing"]),
         tables=tuple(_tables(metrics)),
         notes=tuple(facts["notes"]),
-        configuration=dump_config(config),
-        environment=describe_environment(),
     )
-    write_report(report, run.report_file)
+    write_report(report, run, config)
 
 
 def all_scores(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -86,6 +84,13 @@ def all_scores(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     twin = {"dense twin": metrics["dense_twin"]} if metrics["dense_twin"] else {}
     others = {name.replace("_", " "): found for name, found in metrics["baselines"].items()}
     return {NAME: metrics["test"], **twin, **others}
+
+
+def _reading(routing: Mapping[str, Any]) -> tuple[str, ...]:
+    if not routing:
+        return ()
+    tells = {name.replace("_", "-"): value for name, value in routing["specialisation"].items()}
+    return (reading(routing["load"], tells=tells, groups=routing["by_class"]),)
 
 
 def _tables(metrics: Mapping[str, Any]) -> list[Table]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from moe_apps.pipelines.config import dump_config
 from moe_apps.pipelines.deraining import figures
 from moe_apps.pipelines.deraining.config import DerainingConfig
 from moe_apps.pipelines.deraining.examples import Examples, Image
 from moe_apps.pipelines.deraining.restoration import ImageRestorer
 from moe_apps.pipelines.deraining.routing import expert_names, layer_names
-from moe_apps.pipelines.environment import describe_environment
+from moe_apps.pipelines.reading import reading
 from moe_apps.pipelines.report import Better, Report, Table, verdict, write_report
 from moe_apps.pipelines.run_folder import RunFolder
 
@@ -68,12 +67,11 @@ def write_page(
             "seconds a megapixel": metrics["timing"]["test_seconds_per_megapixel"],
         },
         figures=tuple(figure for figure in drawn if figure is not None),
+        reading=_reading(routing, config),
         tables=(*_group_tables(scores), *_routing_tables(routing, config)),
         notes=tuple(facts["notes"]),
-        configuration=dump_config(config),
-        environment=describe_environment(),
     )
-    write_report(report, run.report_file)
+    write_report(report, run, config)
 
 
 def _scores(metrics: Mapping[str, Any], ours: str) -> dict[str, Mapping[str, Any]]:
@@ -110,6 +108,25 @@ def _group_tables(scores: Mapping[str, Mapping[str, Any]]) -> list[Table]:
             }
             tables.append(Table(title, rows))
     return tables
+
+
+def _reading(routing: Mapping[str, Any], config: DerainingConfig) -> tuple[str, ...]:
+    """A sentence or two a layer."""
+    if not routing:
+        return ()
+    experts, by_kind = expert_names(routing, config), routing.get("by_kind", {})
+    return tuple(
+        reading(
+            load,
+            names=experts,
+            tells={name: values[layer] for name, values in routing["specialisation"].items()},
+            groups={kind: shares[layer] for kind, shares in by_kind.items()},
+            where=layer_name.capitalize(),
+        )
+        for layer, (layer_name, load) in enumerate(
+            zip(layer_names(routing, config), routing["load"], strict=True)
+        )
+    )
 
 
 def _routing_tables(routing: Mapping[str, Any], config: DerainingConfig) -> list[Table]:

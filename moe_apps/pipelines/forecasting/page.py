@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from moe_apps.pipelines.config import dump_config
-from moe_apps.pipelines.environment import describe_environment
 from moe_apps.pipelines.forecasting import figures
 from moe_apps.pipelines.forecasting.config import ForecastingConfig
 from moe_apps.pipelines.forecasting.systems import system_of
 from moe_apps.pipelines.forecasting.windows import Batch, WindowedPanel
+from moe_apps.pipelines.reading import MOST_GROUPS, reading
 from moe_apps.pipelines.report import Better, Report, Table, verdict, write_report
 from moe_apps.pipelines.run_folder import RunFolder
 
 FloatArray = npt.NDArray[np.floating]
 
+LEVEL = 0.05
+"""What fewer of the readings with shuffled labels find is no chance."""
 MOST_ROWS = 60
 """A heat map of more series than this cannot be read."""
 
@@ -81,16 +82,15 @@ def write_page(
             "minutes of training": round(metrics["timing"]["training_seconds"] / 60, 1),
         },
         figures=tuple(drawn),
+        reading=_reading(routing),
         tables=(
             *_interval_tables(metrics, name),
             _routing_table(routing),
             *_series_tables(scores, name),
         ),
         notes=tuple(facts["notes"]),
-        configuration=dump_config(config),
-        environment=describe_environment(),
     )
-    write_report(report, run.report_file)
+    write_report(report, run, config)
 
 
 def _scores(metrics: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
@@ -121,6 +121,21 @@ def _interval_tables(metrics: Mapping[str, Any], model: str) -> tuple[Table, ...
         "inside."
     )
     return (Table("Prediction intervals", rows, note=note),) if rows else ()
+
+
+def _reading(routing: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence or two a layer; who leads, by the factor of few groups that it knows best."""
+    said = []
+    for layer, load in enumerate(routing["load"]):
+        tells = {factor: values[layer] for factor, values in routing["specialisation"].items()}
+        control = routing.get("control", {})
+        chance = {factor: one["p_value"][layer] > LEVEL for factor, one in control.items()}
+        known = [f for f in tells if not chance.get(f) and len(routing[f"by_{f}"]) <= MOST_GROUPS]
+        best = max(known, key=tells.__getitem__, default=None)
+        groups = {name: shares[layer] for name, shares in routing.get(f"by_{best}", {}).items()}
+        where = f"Layer {layer}" if len(routing["load"]) > 1 else ""
+        said.append(reading(load, tells=tells, by_chance=chance, groups=groups, where=where))
+    return tuple(said)
 
 
 def _routing_table(routing: Mapping[str, Any]) -> Table:

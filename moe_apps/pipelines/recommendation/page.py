@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moe_apps.pipelines.config import dump_config
-from moe_apps.pipelines.environment import describe_environment
+from moe_apps.pipelines.reading import reading
 from moe_apps.pipelines.recommendation import figures
 from moe_apps.pipelines.recommendation.config import RecommendationConfig
 from moe_apps.pipelines.recommendation.diagnostics import NEGLECTED, ONE_TASK, SCALE, ZEROS
@@ -89,6 +88,15 @@ def write_page(
             "minutes of training": round(metrics["timing"]["training_seconds"] / 60, 1),
         },
         figures=tuple(figure for figure in drawn if figure is not None),
+        reading=tuple(
+            reading(
+                gate["weight"],
+                tells={"domain": gate["specialisation"]} if "specialisation" in gate else None,
+                groups=gate.get("by_domain"),
+                where=f"Gate {name}",
+            )
+            for name, gate in metrics["routing"]["gates"].items()
+        ),
         tables=tuple(
             [
                 *_task_tables(data, scores, names),
@@ -99,10 +107,8 @@ def write_page(
             ]
         ),
         notes=tuple(data.facts["notes"]),
-        configuration=dump_config(config),
-        environment=describe_environment(),
     )
-    write_report(report, run.report_file)
+    write_report(report, run, config)
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moe_apps.pipelines.config import dump_config
-from moe_apps.pipelines.environment import describe_environment
+from moe_apps.pipelines.reading import reading
 from moe_apps.pipelines.report import Better, Report, Table, verdict, write_report
 from moe_apps.pipelines.run_folder import RunFolder
 from moe_apps.pipelines.trajectory import figures
@@ -65,12 +64,19 @@ def write_page(
             "minutes of training": round(metrics["timing"]["training_seconds"] / 60, 1),
         },
         figures=tuple(drawn),
+        reading=tuple(
+            reading(
+                one["load"],
+                tells={"intention": one["specialisation"]},
+                groups=one["by_intention"],
+                where=f"Gate of {task}",
+            )
+            for task, one in metrics["routing"].get("tasks", {}).items()
+        ),
         tables=tuple(_tables(scores, test, metrics)),
         notes=tuple(facts["notes"]),
-        configuration=dump_config(config),
-        environment=describe_environment(),
     )
-    write_report(report, run.report_file)
+    write_report(report, run, config)
 
 
 def _labels(config: TrajectoryConfig) -> dict[str, str]:

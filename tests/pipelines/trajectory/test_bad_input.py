@@ -6,7 +6,6 @@ Errors are one line and leave no run folder behind; what can be mended is, with 
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -185,7 +184,6 @@ def test_from_a_shell(tmp_path: Path) -> None:
         return subprocess.run(
             [sys.executable, "-m", "moe_apps", *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'runs.db'}"},
             capture_output=True,
             text=True,
             timeout=300,

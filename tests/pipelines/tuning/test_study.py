@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -66,9 +67,9 @@ class Tunable(Toy):
 
 
 @pytest.fixture
-def domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tunable:
+def domain(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Tunable:
     made = Tunable()
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tempfile.mkdtemp(dir=store_folder))  # a study is a database too
     monkeypatch.setitem(DOMAINS._entries, "tunable", made)
     monkeypatch.setattr(api, "_loaded_backend", lambda: "tensorflow")
     return made
