@@ -94,7 +94,7 @@ def train(
         set: Settings as `key=value`; they win over everything else.
         output: The run folder, made new; by default runs/<domain>/<time>.
         seed: Seed of everything random.
-        quick: Train a small model that is done within a minute on two cores.
+        quick: Train a small model, in one to three minutes on two cores.
         force: Let the new run replace the run in `output`.
         resume: Folder of an interrupted run to go on with; it brings its own settings.
         from_run: Folder of a trained run whose model is trained further, on other data or with

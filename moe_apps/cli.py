@@ -141,7 +141,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small training that ends within a minute.")
+        bool, typer.Option("--quick", help="A small training of one to three minutes.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the run that is in the output folder.")

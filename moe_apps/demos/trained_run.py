@@ -150,7 +150,7 @@ def about(title: str, is_small: bool, path: Any, domain: str) -> str:
     if not is_small:
         return f"Answered by {title} of `{path}`."
     return (
-        f"Answered by a small {title}, trained in a minute on sample data (`{path}`): it shows "
+        f"Answered by a small {title}, trained in minutes on sample data (`{path}`): it shows "
         f"how, not how well. For your own: `moe-apps train {domain} --data ... --output "
         f"runs/mine`, then `moe-apps demo {domain} --runs runs`."
     )

@@ -38,7 +38,7 @@ def reading(
         >>> for sentence in said.split(". "):
         ...     print(sentence)
         Gate: expert 0 has the most of 3 (75 %), expert 2 the least (1 %); 1 of them has ... to do
-        The expert tells most about class (0.40 of 1), next to nothing about speed.
+        Knowing the expert tells most about class (0.40 of 1), next to nothing about speed.
     """
     named = [f"expert {n}" for n in range(len(load))] if names is None else list(names)
     sentences = [_shared_out(load, named)]
@@ -79,7 +79,7 @@ def _told(tells: Mapping[str, float], by_chance: Mapping[str, bool]) -> str:
         parts.append(f"no more than chance about {_listed(chance)}")
     if nothing:
         parts.append(f"next to nothing about {_listed(nothing)}")
-    return f"The expert tells {', '.join(parts)}."
+    return f"Knowing the expert tells {', '.join(parts)}."
 
 
 def _leaders(groups: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:

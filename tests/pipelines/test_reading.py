@@ -23,8 +23,8 @@ def test_factors_in_order_and_what_chance_tells_as_well():
     tells = {"hour": 0.02, "series": 0.3, "season": 0.004, "weekday": 0.05}
     said = reading([0.5, 0.5], tells=tells, by_chance={"weekday": True, "hour": False})
     assert said.endswith(
-        "The expert tells most about series (0.30 of 1) and hour (0.02 of 1), no more than chance "
-        "about weekday, next to nothing about season."
+        "Knowing the expert tells most about series (0.30 of 1) and hour (0.02 of 1), no more "
+        "than chance about weekday, next to nothing about season."
     )
 
 
