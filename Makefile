@@ -35,6 +35,7 @@ test: .venv/installed-test
 	KERAS_BACKEND=tensorflow $(PYTEST)
 	KERAS_BACKEND=jax $(PYTEST) $(ON_JAX)
 
+test-all: export XLA_FLAGS ?=
 test-all: .venv/installed-test
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "slow or not slow"
 	KERAS_BACKEND=jax $(PYTEST) -m "slow or not slow" $(BOTH_BACKENDS)

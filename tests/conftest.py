@@ -15,6 +15,9 @@ from hypothesis import settings
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Nearly all the time of small tests under XLA is compilation: the same programs with less polish of
+# the machine code. `make test-all` compiles them as for users.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 settings.register_profile("moe_apps", deadline=None)  # a busy machine is no failure
 settings.load_profile("moe_apps")

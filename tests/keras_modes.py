@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-if os.environ.get("KERAS_BACKEND") == "jax":
-    # On JAX nearly all the time of these small tests is compilation: the same programs with less
-    # polish of the machine code. On TensorFlow they are compiled as for users.
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import keras
 import numpy as np

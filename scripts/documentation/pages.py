@@ -16,6 +16,8 @@ PACKAGES = {
 
 
 def on_page_markdown(markdown: str, *, page: Any, **kwargs: Any) -> str:
+    if page.parent is None:  # the menu of its section would have this page alone
+        page.meta["hide"] = ["navigation"]
     if page.file.src_uri == "layers.md":
         return with_links(markdown)
     return re.sub(r"^\|.*`.*$", bars_in_code, markdown, flags=re.MULTILINE)
