@@ -13,6 +13,9 @@ from typing import Any
 
 import keras
 
+CODE = ("../moe_apps", ".", ":(exclude)results")
+"""What is measured and measures, from this folder; results change while they are written."""
+
 
 def circumstances() -> dict[str, str]:
     """Hardware, versions, kind of memory pages, date and commit, the same on every row."""
@@ -33,7 +36,10 @@ def circumstances() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a plus where tracked files differ from it."""
+    """The commit that is checked out, with a plus where the code differs from it.
+
+    It begins with a g, as in `git describe`: a table would take some commits for numbers.
+    """
     here = Path(__file__).parent
     try:
         head, changes = (
@@ -42,12 +48,12 @@ def commit() -> str:
             ).stdout.strip()
             for command in (
                 ["rev-parse", "--short=10", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
+                ["status", "--porcelain", "--untracked-files=no", "--", *CODE],
             )
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return f"{head}+" if changes else head
+    return f"g{head}+" if changes else f"g{head}"
 
 
 def write(rows: list[dict[str, Any]], output: Path) -> None:
