@@ -8,13 +8,24 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 MODES = ("eager", "graph", "xla") if TENSORFLOW else ("eager", "xla")
 # JAX compiles op by op where it runs eagerly, which takes long; a few tests do so all the same.
 QUICKEST = "eager" if TENSORFLOW else "xla"
-QUICK_MODES = MODES if TENSORFLOW else ("xla",)
+
+
+def _modes(slow: str) -> list[Any]:
+    """What to run a test by in turn; on TensorFlow all modes, one of them in `make test-all`."""
+    if not TENSORFLOW:
+        return ["xla"]
+    return [pytest.param(mode, marks=pytest.mark.slow) if mode == slow else mode for mode in MODES]
+
+
+LAYER_MODES = _modes(slow="xla")  # which JAX shows by default, and test_moe.py on TensorFlow
+MODEL_MODES = _modes(slow="graph")  # in which models are trained and exported
 
 
 def in_mode(function: Callable[..., Any], mode: str) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_modes import QUICK_MODES
+from keras_modes import LAYER_MODES
 from moe_apps.layers import MoE, Router, RouterInputs, SwiGLU, SwiGLUExperts, TopK
 
 
@@ -23,7 +23,7 @@ class ByFirstFeatures(Router):
         return keras.ops.zeros_like(weights) + keras.ops.convert_to_tensor([[0.7, 0.3]])
 
 
-@pytest.fixture(params=QUICK_MODES)
+@pytest.fixture(params=LAYER_MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_modes import QUICK_MODES
+from keras_modes import MODEL_MODES
 
 
-@pytest.fixture(params=QUICK_MODES)
+@pytest.fixture(params=MODEL_MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 

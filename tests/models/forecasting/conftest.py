@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_modes import QUICK_MODES
+from keras_modes import MODEL_MODES
 from moe_apps.models.forecasting import TimeMoE
 
 
-@pytest.fixture(params=QUICK_MODES)
+@pytest.fixture(params=MODEL_MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 

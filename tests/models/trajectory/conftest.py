@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_modes import QUICK_MODES
+from keras_modes import MODEL_MODES
 from moe_apps.models.trajectory import TrajectoryModel, tmmoe
 
 STEPS, HORIZON, RATE = 8, 5, 5.0
 
 
-@pytest.fixture(params=QUICK_MODES)
+@pytest.fixture(params=MODEL_MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 
