@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -39,6 +40,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return folder if folder in TOGETHER else file
 
     return ByModel(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Keep all that was imported out of garbage collections, which Keras asks for at each reset."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -19,16 +19,6 @@ SMALL = ["data.look_back=24", "data.horizon=12", "model.num_layers=1", "model.hi
 SHORT = ["train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=4", "evaluation.stride=24"]
 
 
-def moe_apps(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 def accepted(*arguments: object) -> str:
     """What a command prints that does its work."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -49,15 +39,11 @@ def table(tmp_path: Path) -> Path:
 def test_from_a_file_to_forecasts(table, tmp_path, monkeypatch):
     chosen = (*SMALL, *SHORT, "evaluation.dense_twin=false")
     settings = [part for one in chosen for part in ("--set", one)]
-    done = moe_apps(
-        "train", "forecasting", "--data", table, "--output", "run", "--json", *settings,
-        folder=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    monkeypatch.chdir(tmp_path)
+    known = ("--data", table, "--output", "run", "--json")
+    shown = accepted("train", "forecasting", *known, *settings)
+    result = json.loads(shown.splitlines()[-1])
     assert result["paths"]["run"] == "run" and result["test"]["mse"] > 0
-
-    monkeypatch.chdir(tmp_path)  # the rest in this process: each of its own loads TensorFlow
     accepted("predict", "run", "--input", table, "--output", "next.csv")
     assert len(pd.read_csv(tmp_path / "next.csv")) == 12
     shown = accepted("backtest", "run", "--cutoffs", "2", "--output", "past.csv")
@@ -70,24 +56,19 @@ def test_from_a_file_to_forecasts(table, tmp_path, monkeypatch):
     assert (tmp_path / "served" / "forecasting" / "1" / "saved_model.pb").is_file()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "forecasting", "--data", "none.csv"], "none.csv"),
-        (["train", "forecasting", "--data", "x.csv", "--set", "data.horizon=0"], "data.horizon"),
-        (["train", "forecasting", "--data", "x.csv", "--set", "model.depth=1"], "model.depth"),
-        (["evaluate", "nowhere"], "nowhere"),
-        (["predict", ".", "--input", "x.csv", "--output", "y.csv"], "not a run"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, table, tmp_path):
-    before = {file.name for file in tmp_path.iterdir()}
-    done = moe_apps(*arguments, folder=tmp_path)
+def test_a_mistake_in_a_shell_is_one_line_and_exit_code_2(table, tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "train", "forecasting", "--data", "x.csv", "--set", "data.horizon=0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if line.startswith("moe-apps: error:")]
-    assert len(lines) == 1 and message in lines[0]
+    assert len(lines) == 1 and "data.horizon" in lines[0]
     assert "Traceback" not in done.stderr and done.stdout == ""
-    assert {file.name for file in tmp_path.iterdir()} == before
+    assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
 
 
 def refused(*arguments: object) -> str:
@@ -97,6 +78,21 @@ def refused(*arguments: object) -> str:
     lines = [line for line in result.stderr.splitlines() if line.startswith("moe-apps: error: ")]
     assert len(lines) == 1 and "Traceback" not in result.output and result.stdout == ""
     return lines[0].removeprefix("moe-apps: error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "forecasting", "--data", "none.csv"], "none.csv"),
+        (["train", "forecasting", "--data", "x.csv", "--set", "model.depth=1"], "model.depth"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["predict", ".", "--input", "x.csv", "--output", "y.csv"], "not a run"),
+    ],
+)
+def test_a_mistake_leaves_nothing_behind(arguments, message, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(*arguments)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
 
 
 def hours(count: int, step: int = 1, offset: str = "") -> list[str]:

@@ -193,6 +193,7 @@ def test_a_folder_of_nothing_is_refused() -> None:
     assert refused("logs") == "logs/day=1/a.csv: is empty (and 1 more files that cannot be used)"
 
 
+@pytest.mark.slow  # a process of its own loads TensorFlow
 def test_on_the_real_command_line(folder: Path) -> None:
     _missing_column()
     known = ["--data", "log.csv", "--schema", "schema.yaml"]

@@ -38,7 +38,13 @@ def test_a_block_has_the_published_size(channels, total):
 
 
 @pytest.mark.parametrize(
-    "preset, millions", [("tiny", 0.334), ("mini", 0.846), ("small", 1.68), ("large", 8.90)]
+    "preset, millions",
+    [
+        ("tiny", 0.334),
+        pytest.param("mini", 0.846, marks=pytest.mark.slow),
+        pytest.param("small", 1.68, marks=pytest.mark.slow),
+        pytest.param("large", 8.90, marks=pytest.mark.slow),
+    ],
 )
 def test_presets_for_cpus_have_the_sizes_they_are_told_to_have(preset, millions):
     digits = 3 if millions < 1 else 2
@@ -63,7 +69,12 @@ POSITIONS, NORMALISATION = 32 * 32 * 384, 2 * 2 * 384
 
 @pytest.mark.parametrize(
     "experts, ordinary, modulated",
-    [(4, 15.85, 11.72), (8, 25.32, 14.10), (16, 44.24, 18.85), (32, 82.09, 28.35)],
+    [
+        (4, 15.85, 11.72),
+        pytest.param(8, 25.32, 14.10, marks=pytest.mark.slow),
+        pytest.param(16, 44.24, 18.85, marks=pytest.mark.slow),
+        pytest.param(32, 82.09, 28.35, marks=pytest.mark.slow),
+    ],
 )
 def test_mofme_and_its_ordinary_twin_have_the_sizes_of_the_released_code(
     experts, ordinary, modulated

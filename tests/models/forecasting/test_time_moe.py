@@ -57,7 +57,12 @@ def test_a_horizon_below_one_is_refused():
 
 
 @pytest.mark.parametrize(
-    "preset, total", [("base", 113_352_192), ("large", 453_196_800), ("ultra", 2_416_545_792)]
+    "preset, total",
+    [
+        ("base", 113_352_192),
+        pytest.param("large", 453_196_800, marks=pytest.mark.slow),
+        pytest.param("ultra", 2_416_545_792, marks=pytest.mark.slow),
+    ],
 )
 def test_sizes_are_those_of_the_paper(preset, total):
     with keras.StatelessScope(initialize_variables=False):  # nothing is allocated

@@ -35,7 +35,9 @@ def table(hourly_table) -> Path:
     return hourly_table
 
 
-@pytest.fixture(scope="module", params=["linear_moe", "mohets"])
+@pytest.fixture(
+    scope="module", params=["linear_moe", pytest.param("mohets", marks=pytest.mark.slow)]
+)
 def trained(request, hourly_table, linear_run, tmp_path_factory) -> tuple[Path, dict]:
     if request.param == "linear_moe":
         return linear_run

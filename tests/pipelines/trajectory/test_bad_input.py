@@ -174,6 +174,7 @@ def test_what_is_mended_is_said(
         np.testing.assert_allclose(data.train.future, same.train.future, atol=0.01)
 
 
+@pytest.mark.slow  # processes of their own load TensorFlow
 def test_from_a_shell(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -34,15 +34,12 @@ READS = {
     "deraining": "examples",
 }
 """Function of the domain's pipeline whose result has the test part as `test`."""
+SLOWER = ("forecasting", "trajectory", "deraining", "acoustic")
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "forecasting",
-        "recommendation",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("trajectory", "deraining", "acoustic")),
-    ],
+    ["recommendation", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOWER)],
 )
 def test_a_study_never_looks_at_the_test_part(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking_store: str
