@@ -101,8 +101,10 @@ def _write(served: Served, folder: Path) -> None:
     if served.classification is not None:
         classify = classify_signature(served, served.classification)
         archive.add_endpoint("classify", classify, classify.input_signature)  # type: ignore[attr-defined]
+    # Nobody trains what is served: gradients would take half of the time.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     try:
-        archive.write_out(folder, verbose=False)
+        archive.write_out(folder, options, verbose=False)
     except tf.errors.OpError as error:  # how TensorFlow says that a disk is full
         raise OSError(errno.EIO, str(error).splitlines()[0]) from None
 
