@@ -19,9 +19,8 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 BOTH_BACKENDS := tests/layers tests/models moe_apps/layers moe_apps/models
 # JAX compiles every single operation of an eager test, so by default it runs what agrees with
 # TensorFlow by itself (test_every_entry.py), what trains, and the models that are quick to compile.
-ON_JAX := $(wildcard tests/layers/test_*.py) tests/layers/dispatch tests/layers/callbacks \
-	tests/models/forecasting/test_time_moe.py tests/models/forecasting/test_heads.py \
-	tests/models/trajectory
+ON_JAX := $(addprefix tests/layers/,test_every_entry.py test_moe.py test_moe_in_models.py test_sharding.py \
+	test_lowering.py dispatch) tests/models/forecasting/test_time_moe.py tests/models/trajectory
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
