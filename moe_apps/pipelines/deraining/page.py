@@ -122,6 +122,7 @@ def _reading(routing: Mapping[str, Any], config: DerainingConfig) -> tuple[str, 
             tells={name: values[layer] for name, values in routing["specialisation"].items()},
             groups={kind: shares[layer] for kind, shares in by_kind.items()},
             where=layer_name.capitalize(),
+            explained=True,
         )
         for layer, (layer_name, load) in enumerate(
             zip(layer_names(routing, config), routing["load"], strict=True)
