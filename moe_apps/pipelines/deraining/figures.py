@@ -180,9 +180,9 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> Fig
     epochs = [row["epoch"] for row in history]
     canvas = Canvas(figsize=(11, 3), layout="constrained")
     left, right = canvas.subplots(1, 2)
-    left.plot(epochs, [row["loss"] for row in history], color=INK)
+    left.plot(epochs, [row["loss"] for row in history], color=INK, marker="o", markersize=3)
     left.set_title("training loss", loc="left", fontsize=10)
-    right.plot(epochs, [row["val_psnr"] for row in history], color=MODEL)
+    right.plot(epochs, [row["val_psnr"] for row in history], color=MODEL, marker="o", markersize=3)
     right.set_title("validation PSNR, dB", loc="left", fontsize=10)
     for axes in (left, right):
         axes.set_xlabel("epoch")

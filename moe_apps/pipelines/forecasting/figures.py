@@ -142,10 +142,10 @@ def training_curves(history: Sequence[Mapping[str, float]], loss_name: str, fold
     measured = [layer for layer in layers if np.nansum(column(f"{layer}/entropy")) > 0]
     canvas = Canvas(figsize=(11, 3.2 if not measured else 6.2), layout="constrained")
     grid = canvas.subplots(1 + bool(measured), 2, squeeze=False)
-    grid[0, 0].plot(epochs, column("loss"), color=INK)
+    grid[0, 0].plot(epochs, column("loss"), color=INK, marker="o", markersize=3)
     grid[0, 0].set_title(f"training loss ({loss_name})", loc="left", fontsize=10)
     kept = "CRPS" if "val_crps" in names else "MSE"
-    grid[0, 1].plot(epochs, column(f"val_{kept.lower()}"), color=MODEL)
+    grid[0, 1].plot(epochs, column(f"val_{kept.lower()}"), color=MODEL, marker="o", markersize=3)
     grid[0, 1].set_title(f"validation {kept} of forecasts (scaled)", loc="left", fontsize=10)
     if measured:
         palette = colormaps["viridis"]
@@ -153,9 +153,9 @@ def training_curves(history: Sequence[Mapping[str, float]], loss_name: str, fold
             color = palette(number / max(len(measured) - 1, 1) * 0.85)
             loads = [column(name) for name in names if name.startswith(f"{layer}/load_")]
             for load in loads:
-                grid[1, 0].plot(epochs, load, color=color, linewidth=0.8, alpha=0.8)
+                grid[1, 0].plot(epochs, load, ".-", color=color, linewidth=0.8, alpha=0.8)
             grid[1, 0].plot([], [], color=color, label=layer)
-            grid[1, 1].plot(epochs, column(f"{layer}/entropy"), color=color, label=layer)
+            grid[1, 1].plot(epochs, column(f"{layer}/entropy"), ".-", color=color, label=layer)
         grid[1, 0].axhline(1 / len(loads), color=THIRD, linestyle=":", linewidth=1)
         grid[1, 0].set_title("load of each expert (dotted: equal)", loc="left", fontsize=10)
         grid[1, 1].axhline(np.log(len(loads)), color=THIRD, linestyle=":", linewidth=1)
